@@ -1,0 +1,1 @@
+"""The programs of visit-counter around the domain of `visits`: backends, runtime, ingest, aggregator, api, command line."""

@@ -1,0 +1,1 @@
+"""The two ports, `EventLog` and `CounterStore`, and their adapters. Imports `visits` only."""
