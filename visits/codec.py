@@ -106,7 +106,7 @@ def decode_record(value: bytes) -> Record:
         RecordError: it is no record at all.
     """
     try:
-        return _decoder.decode(value)
+        return _decoder.decode(value)  # type: ignore[no-any-return]  # msgspec types no union decoders
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _raise_if_future(value)
         msg = f"not a record: {type(error).__name__}: {str(error)[:200]}"

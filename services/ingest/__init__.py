@@ -1,0 +1,1 @@
+"""Ingest: takes page views over HTTP and acknowledges them once the log has them."""

@@ -1,0 +1,131 @@
+"""How a process is put together from parts: one FastAPI application, one lifespan, one order of start and stop.
+
+A part is a service: ingest, aggregator, api. `visit-counter up` has all three in one process, the others have one each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, start_http_server
+
+from services.runtime.health import Health, health_router
+from services.runtime.problem import install_problem_handlers
+from services.runtime.settings import ServerSettings
+
+log = structlog.get_logger()
+
+
+class Part(Protocol):
+    """One service within a process."""
+
+    def install(self, app: FastAPI) -> None:
+        """Add the part's routes; called once, before `start`."""
+
+    async def start(self) -> None:
+        """Begin background work. Returns without waiting for dependencies: what is away is an obstacle of `Health`."""
+
+    async def drain(self) -> None:
+        """Finish what is under way; called once after SIGTERM, readiness being off already. Bounded by `drain_seconds`."""
+
+    async def close(self) -> None:
+        """Release everything. Never raises."""
+
+
+def create_application(
+    title: str, parts: Sequence[Part], health: Health, registry: CollectorRegistry, settings: ServerSettings
+) -> FastAPI:
+    """Put a process together.
+
+    Args:
+        title: the name in the OpenAPI document.
+        parts: in the order of their start; they drain and close in the same order (ingest first).
+        health: shared by all parts.
+        registry: shared by all parts.
+        settings: the HTTP side.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        for part in parts:
+            await part.start()
+        health.clear("start")
+        try:
+            yield
+        finally:
+            health.draining.set()
+            for part in parts:
+                try:
+                    await asyncio.wait_for(part.drain(), settings.drain_seconds)
+                except TimeoutError:
+                    log.warning("a part did not drain in time", part=type(part).__name__)
+            for part in parts:
+                await part.close()
+
+    app = FastAPI(
+        title=title,
+        lifespan=lifespan,
+        root_path=settings.root_path,
+        docs_url="/docs" if settings.docs else None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.docs else None,
+    )
+    install_problem_handlers(app)
+    app.include_router(health_router(health, registry, with_metrics=settings.metrics_port is None))
+    for part in parts:
+        part.install(app)
+    return app
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server that tells `Health` of the signal at once, so that streams end and do not hold it up."""
+
+    def __init__(self, config: uvicorn.Config, health: Health) -> None:
+        super().__init__(config)
+        self._health = health
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """Note the signal, then stop as uvicorn does."""
+        self._health.draining.set()
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]  # uvicorn types the frame narrowly
+
+
+async def serve(
+    app: FastAPI,
+    health: Health,
+    registry: CollectorRegistry,
+    settings: ServerSettings,
+    *,
+    host: str,
+    port: int,
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; returns once everything is drained and closed.
+
+    uvicorn's own proxy handling is off: by default it believes 127.0.0.1 (DESIGN 4.2).
+    """
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=3,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=16 * 1024,
+        ssl_certfile=tls_cert,
+        ssl_keyfile=tls_key,
+        backlog=2048,
+    )
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port, addr=host, registry=registry)
+    await _Server(config, health).serve()
