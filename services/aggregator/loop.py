@@ -1,0 +1,184 @@
+"""The aggregator's loop: one consumer, its partitions, and the second hand of `touch`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from services.aggregator.metrics import AggregatorMetrics
+from services.aggregator.partition import Dependencies, Partition
+from services.backends.port import CounterStore, EventLog, LogConsumer
+from services.runtime.clock import now_ms
+from services.runtime.health import Health
+from visits.errors import PartitionStoppedError, SettingsError, StoppedState, UnavailableError
+from visits.state import FOLD_VERSION, SCHEMA, Meta, Parameters
+
+FETCH_WAIT_SECONDS = 0.2
+TOUCH_SECONDS = 1.0
+NOTE_SECONDS = 5.0
+LOG_ID_SECONDS = 30.0
+"""How often the log is asked which log it is: a recreated topic is otherwise read on silently (DESIGN 3.2)."""
+BACK_OFF_SECONDS = 0.5
+
+log = structlog.get_logger()
+
+
+class Aggregator:
+    """Counts what the log holds, partition by partition, until it is told to stop."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        store: CounterStore,
+        parameters: Parameters,
+        metrics: AggregatorMetrics,
+        health: Health,
+        dead_ratio_max: float,
+    ) -> None:
+        """Take opened backends; nothing happens before `run`."""
+        self._log = event_log
+        self._store = store
+        self._parameters = parameters
+        self._metrics = metrics
+        self._health = health
+        self._dead_ratio_max = dead_ratio_max
+        self._partitions: dict[int, Partition] = {}
+        self._log_id: str | None = None
+        self._log_id_at = 0.0
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End `run` after the batch in hand."""
+        self._stopping.set()
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """How far each running partition is counted."""
+        return {number: p.position for number, p in self._partitions.items() if p.position is not None}
+
+    async def run(self) -> None:
+        """Count until `stop`.
+
+        Raises:
+            SettingsError: the store was counted by other settings; nothing was changed.
+        """
+        consumer: LogConsumer | None = None
+        touched_at = noted_at = 0.0
+        try:
+            while not self._stopping.is_set():
+                try:
+                    if consumer is None:
+                        await self._hold_to_meta()
+                        consumer = await self._log.consumer()
+                    await self._step(consumer)
+                    now = time.monotonic()
+                    if now - touched_at >= TOUCH_SECONDS:
+                        touched_at = now
+                        await self._each(Partition.touch)
+                    if now - noted_at >= NOTE_SECONDS:
+                        noted_at = now
+                        await consumer.note_position(self.positions)
+                except UnavailableError as error:
+                    await self._back_off(error)
+                else:
+                    self._health.clear("aggregator")
+        finally:
+            if consumer is not None:
+                await consumer.note_position(self.positions)
+                await consumer.close()
+
+    async def _hold_to_meta(self) -> None:
+        """Set the store's meta if there is none, and hold the configuration against it."""
+        mine = Meta(SCHEMA, await self._log.log_id(), self._log.partitions, self._parameters.bucket_minutes, FOLD_VERSION)
+        stored = await self._store.put_meta(mine)
+        if stored.schema > SCHEMA:
+            msg = f"the store has schema {stored.schema}, this release knows {SCHEMA}: upgrade visit-counter"
+            raise SettingsError(msg)
+        for name in ("partitions", "bucket_minutes", "fold_version"):
+            was, wants = getattr(stored, name), getattr(mine, name)
+            if was != wants:
+                msg = f"the store was counted with {name} = {was}, now it is {wants}: set it back or run `visit-counter rebuild`"
+                raise SettingsError(msg)
+
+    async def _step(self, consumer: LogConsumer) -> None:
+        """Follow the assignment, locate what is not located, and count what has arrived."""
+        self._follow_assignment(consumer)
+        await self._locate()
+        for fetched in await consumer.fetch(FETCH_WAIT_SECONDS):
+            partition = self._partitions.get(fetched.partition)
+            if partition is not None:
+                await self._guarded(partition, partition.take(fetched))
+        self._report()
+
+    def _follow_assignment(self, consumer: LogConsumer) -> None:
+        assigned = consumer.assigned
+        for number in self._partitions.keys() - assigned:
+            del self._partitions[number]
+            self._metrics.forget(number)
+            self._health.clear(f"partition {number}")
+        for number in assigned:
+            assignment = consumer.generation(number)
+            known = self._partitions.get(number)
+            if known is None or known.assignment != assignment:
+                shared = Dependencies(
+                    self._log, self._store, consumer, self._parameters, self._metrics, self._dead_ratio_max, now_ms
+                )
+                self._partitions[number] = Partition(number, assignment, shared)
+                self._log_id = None
+
+    async def _locate(self) -> None:
+        """Give every partition without a position one, and look now and then whether the log is still the same."""
+        now = time.monotonic()
+        waiting = [partition for partition in self._partitions.values() if not partition.is_running]
+        if self._log_id is None or waiting or now - self._log_id_at >= LOG_ID_SECONDS:
+            if waiting and self._log_id is not None and now - self._log_id_at < 1.0:
+                log_id = self._log_id
+            else:
+                log_id = await self._log.log_id()
+                self._log_id_at = now
+            if self._log_id is not None and log_id != self._log_id:
+                detail = f"the log was {self._log_id}, now it is {log_id}"
+                for partition in self._partitions.values():
+                    partition.stop(PartitionStoppedError(StoppedState.WRONG_LOG, detail))
+            self._log_id = log_id
+            if waiting and await self._store.meta() is None:
+                await self._hold_to_meta()
+            for partition in waiting:
+                await self._guarded(partition, partition.locate(log_id))
+
+    async def _each(self, action: object) -> None:
+        assert callable(action)
+        for partition in list(self._partitions.values()):
+            await self._guarded(partition, action(partition))
+
+    async def _guarded(self, partition: Partition, work: object) -> None:
+        """Let a partition stop without stopping the others; an unknown outcome makes it read its position again."""
+        try:
+            await work  # type: ignore[misc]  # any awaitable of a partition
+        except PartitionStoppedError as error:
+            partition.stop(error)
+        except UnavailableError:
+            partition.relocate()
+            raise
+
+    def _report(self) -> None:
+        for number, partition in self._partitions.items():
+            if partition.stopped is not None:
+                self._health.obstruct(f"partition {number}", str(partition.stopped))
+            elif not partition.is_running:
+                self._health.obstruct(f"partition {number}", "reading its position")
+            else:
+                self._health.clear(f"partition {number}")
+
+    async def _back_off(self, error: UnavailableError) -> None:
+        log.warning("waiting for log or store", reason=str(error))
+        self._health.obstruct("aggregator", str(error))
+        self._log_id = None
+        for partition in self._partitions.values():
+            partition.relocate()
+        try:
+            await asyncio.wait_for(self._stopping.wait(), BACK_OFF_SECONDS)
+        except TimeoutError:
+            return
