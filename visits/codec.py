@@ -128,7 +128,9 @@ def decode_batch(records: Sequence[LogRecord], partition: int, partitions: int) 
         try:
             record = decode_record(raw.value)
             if partition_of(record.site, partitions) != partition:
-                dead.append(DeadRecord(raw, f"site {record.site[:63]!r} belongs to another partition"))
+                dead.append(
+                    DeadRecord(raw, f"site {record.site[:63]!r} belongs to another partition")
+                )
             else:
                 decoded.append(_prepare(record, raw.position))
         except FutureVersionError:
@@ -188,10 +190,16 @@ def _prepare(record: Record, position: int) -> Decoded:
             msg = "a record's page is a canonical path or (other)"
             raise RecordError(msg)
         return Decoded(
-            record, position, id_hash(record.site, record.id), _pseudonym(record.visitor), _pseudonym(record.previous)
+            record,
+            position,
+            id_hash(record.site, record.id),
+            _pseudonym(record.visitor),
+            _pseudonym(record.previous),
         )
     if isinstance(record, Ping):
-        return Decoded(record, position, b"", _pseudonym(record.visitor), _pseudonym(record.previous))
+        return Decoded(
+            record, position, b"", _pseudonym(record.visitor), _pseudonym(record.previous)
+        )
     if isinstance(record, Tally):
         day_number(record.day)
         return Decoded(record, position, id_hash(record.site, record.id), None, None)

@@ -89,7 +89,13 @@ def delta_amounts(delta: Delta, bucket_minutes: int) -> dict[str, int]:
 
 def _buckets(span: Span, size: int) -> tuple[int, int]:
     """Return the first bucket of a span and how many it has."""
-    if span.start is None or span.end is None or span.start >= span.end or span.start % size or span.end % size:
+    if (
+        span.start is None
+        or span.end is None
+        or span.start >= span.end
+        or span.start % size
+        or span.end % size
+    ):
         msg = f"span {span.start} to {span.end} is no whole number of buckets of {size // MINUTE_MS} minutes"
         raise DeltaError(msg)
     return span.start // size, (span.end - span.start) // size
@@ -120,10 +126,14 @@ def opening_spans(total: int, known: Mapping[str, int], windows: Mapping[str, Ra
             msg = f"{name} = {n} is less than {inner_name} = {inner_n}, which lies within it: correct one of the two"
             raise DeltaError(msg)
         if start is not None and start == inner_start and n != inner_n:
-            msg = f"{name} = {n} and {inner_name} = {inner_n} cover the same time: they must be equal"
+            msg = (
+                f"{name} = {n} and {inner_name} = {inner_n} cover the same time: they must be equal"
+            )
             raise DeltaError(msg)
         if n > inner_n:
-            spans.append(Span(n - inner_n) if start is None else Span(n - inner_n, start, inner_start))
+            spans.append(
+                Span(n - inner_n) if start is None else Span(n - inner_n, start, inner_start)
+            )
         inner_name, inner_n = name, n
         inner_start = inner_start if start is None else start
     return spans

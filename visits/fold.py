@@ -139,7 +139,11 @@ class _Site:
             for metric, n in zip(_METRICS, cell, strict=True):
                 if n:
                     letter = METRIC_LETTER[metric]
-                    for field in (letter, f"{letter}b{bucket}", f"{letter}d{bucket // buckets_per_day}"):
+                    for field in (
+                        letter,
+                        f"{letter}b{bucket}",
+                        f"{letter}d{bucket // buckets_per_day}",
+                    ):
                         self.amounts[field] = self.amounts.get(field, 0) + n
         self.buckets.clear()
         for day, n in self.views_by_day.items():
@@ -186,7 +190,9 @@ class _Fold:
     def _is_new(self, id_hash: bytes) -> bool:
         """Remember an id; claim that it was not known."""
         stored = self.ids.get(id_hash)
-        if stored is not None and stored > self.id_window.known_after(self.log_time, self.parameters):
+        if stored is not None and stored > self.id_window.known_after(
+            self.log_time, self.parameters
+        ):
             return False
         self.ids[id_hash] = self.ids_set[id_hash] = self.log_time
         self.id_window.remember(self.log_time, self.parameters)
@@ -210,7 +216,9 @@ class _Fold:
         else:
             self._see(site, cell, item.visitor, item.previous, view.at)
 
-    def _see(self, site: _Site, cell: list[int], visitor: bytes, previous: bytes | None, at: int) -> None:
+    def _see(
+        self, site: _Site, cell: list[int], visitor: bytes, previous: bytes | None, at: int
+    ) -> None:
         """Count the visit and the visitor of a view, and note when the reader was last seen."""
         own = self._last(site, visitor)
         before = None if previous is None else self._last(site, previous)
@@ -334,7 +342,11 @@ class _Fold:
             parameters=self.parameters,
             counters={name: site.amounts for name, site in sites if site.amounts},
             pages={name: site.pages for name, site in sites if site.pages},
-            page_days={name: kept for name, site in sites if (kept := {d: p for d, p in site.page_days.items() if p})},
+            page_days={
+                name: kept
+                for name, site in sites
+                if (kept := {d: p for d, p in site.page_days.items() if p})
+            },
             books={name: site.books for name, site in sites if site.books},
             ledger={name: site.ledger for name, site in sites if site.ledger},
             seen={name: site.seen_set for name, site in sites if site.seen_set},
@@ -358,7 +370,11 @@ def _check_number(name: str, value: int, n: int) -> None:
 
 
 def _entry(delta: Delta, position: int, reason: str, forgotten: int) -> LedgerEntry:
-    bounded = [(span.start, span.end) for span in delta.spans if span.start is not None and span.end is not None]
+    bounded = [
+        (span.start, span.end)
+        for span in delta.spans
+        if span.start is not None and span.end is not None
+    ]
     return LedgerEntry(
         id=delta.id,
         position=position,
@@ -367,7 +383,9 @@ def _entry(delta: Delta, position: int, reason: str, forgotten: int) -> LedgerEn
         reason=reason,
         metric=delta.metric.value,
         n=sum(span.n for span in delta.spans),
-        start=min((start for start, _ in bounded), default=None) if len(bounded) == len(delta.spans) else None,
+        start=min((start for start, _ in bounded), default=None)
+        if len(bounded) == len(delta.spans)
+        else None,
         end=max((end for _, end in bounded), default=None),
         pages=len(delta.pages),
         pages_n=sum(delta.pages.values()),

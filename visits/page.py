@@ -29,7 +29,9 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _QUERY_ESCAPES = str.maketrans({c: f"%{ord(c):02X}" for c in "%&=#+; "})
 
 
-def canonical_page(address: str, query_keys: frozenset[str] = frozenset(), *, ignore_case: bool = False) -> str:
+def canonical_page(
+    address: str, query_keys: frozenset[str] = frozenset(), *, ignore_case: bool = False
+) -> str:
     """Return the canonical page of an absolute URL or of a path that begins with `/`.
 
     Args:
@@ -112,7 +114,8 @@ def _kept_query(query: str, query_keys: frozenset[str]) -> str:
     if not kept:
         return ""
     return "?" + "&".join(
-        f"{name.translate(_QUERY_ESCAPES)}={value.translate(_QUERY_ESCAPES)}" for name, value in sorted(kept)
+        f"{name.translate(_QUERY_ESCAPES)}={value.translate(_QUERY_ESCAPES)}"
+        for name, value in sorted(kept)
     )
 
 

@@ -136,7 +136,10 @@ class Tally(Struct, frozen=True, tag_field="kind", tag="tally", omit_defaults=Tr
     at: Moment
     received: Moment
     day: Day
-    refused: Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]], Meta(max_length=64)]
+    refused: Annotated[
+        dict[Annotated[str, Meta(max_length=64)], Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]],
+        Meta(max_length=64),
+    ]
 
 
 class Probe(Struct, frozen=True, tag_field="kind", tag="probe", omit_defaults=True, kw_only=True):

@@ -104,13 +104,18 @@ class Plan(Struct, frozen=True):
 
     def sums(self, values: list[int]) -> dict[str, int]:
         """Add up the values read for `fields` (0 for one that is not there) to one number a window, and the total."""
-        added = {name: sum([values[index] for index in indexes]) for name, indexes in self.windows.items()}
+        added = {
+            name: sum([values[index] for index in indexes])
+            for name, indexes in self.windows.items()
+        }
         added["total"] = values[-1]
         return added
 
 
 @lru_cache(maxsize=4096)
-def plan(bucket: int, zone: ZoneInfo, windows: Windows, metric: Metric, bucket_minutes: int) -> Plan:
+def plan(
+    bucket: int, zone: ZoneInfo, windows: Windows, metric: Metric, bucket_minutes: int
+) -> Plan:
     """Return what to read for all windows that end with `bucket`; the same for every moment of that bucket.
 
     Valid because a local day never begins within a bucket: `check_zone` refuses zones where it would.
@@ -139,4 +144,6 @@ def check_zone(zone: ZoneInfo, bucket_minutes: int, year: int) -> date | None:
 
 def iso(moment: int, zone: ZoneInfo | None = None) -> str:
     """Return a moment (Unix milliseconds) as ISO 8601 with offset, in `zone` or UTC."""
-    return datetime.fromtimestamp(moment / 1000, zone or UTC).isoformat(timespec="milliseconds" if moment % 1000 else "seconds")
+    return datetime.fromtimestamp(moment / 1000, zone or UTC).isoformat(
+        timespec="milliseconds" if moment % 1000 else "seconds"
+    )

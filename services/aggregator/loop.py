@@ -56,7 +56,9 @@ class Aggregator:
     @property
     def positions(self) -> dict[int, int]:
         """How far each running partition is counted."""
-        return {number: p.position for number, p in self._partitions.items() if p.position is not None}
+        return {
+            number: p.position for number, p in self._partitions.items() if p.position is not None
+        }
 
     async def run(self) -> None:
         """Count until `stop`.
@@ -91,7 +93,13 @@ class Aggregator:
 
     async def _hold_to_meta(self) -> None:
         """Set the store's meta if there is none, and hold the configuration against it."""
-        mine = Meta(SCHEMA, await self._log.log_id(), self._log.partitions, self._parameters.bucket_minutes, FOLD_VERSION)
+        mine = Meta(
+            SCHEMA,
+            await self._log.log_id(),
+            self._log.partitions,
+            self._parameters.bucket_minutes,
+            FOLD_VERSION,
+        )
         stored = await self._store.put_meta(mine)
         if stored.schema > SCHEMA:
             msg = f"the store has schema {stored.schema}, this release knows {SCHEMA}: upgrade visit-counter"
@@ -123,7 +131,13 @@ class Aggregator:
             known = self._partitions.get(number)
             if known is None or known.assignment != assignment:
                 shared = Dependencies(
-                    self._log, self._store, consumer, self._parameters, self._metrics, self._dead_ratio_max, now_ms
+                    self._log,
+                    self._store,
+                    consumer,
+                    self._parameters,
+                    self._metrics,
+                    self._dead_ratio_max,
+                    now_ms,
                 )
                 self._partitions[number] = Partition(number, assignment, shared)
                 self._log_id = None

@@ -28,14 +28,22 @@ class AggregatorMetrics:
         """Register all metrics."""
         prefix = "visit_counter"
         self.applied = Counter(
-            f"{prefix}_applied_total", "Log records by what became of them", ["outcome"], registry=registry
+            f"{prefix}_applied_total",
+            "Log records by what became of them",
+            ["outcome"],
+            registry=registry,
         )
         for outcome in ("applied", "already", "missed", "dead"):
             self.applied.labels(outcome)
         self.lag_records = Gauge(
             f"{prefix}_lag_records", "Log records not yet counted", ["partition"], registry=registry
         )
-        self.lag_seconds = Gauge(f"{prefix}_lag_seconds", "Age of the numbers in seconds", ["partition"], registry=registry)
+        self.lag_seconds = Gauge(
+            f"{prefix}_lag_seconds",
+            "Age of the numbers in seconds",
+            ["partition"],
+            registry=registry,
+        )
         self.freshness = Histogram(
             f"{prefix}_freshness_seconds",
             "From received to readable, of each batch's oldest record",
@@ -43,12 +51,18 @@ class AggregatorMetrics:
             registry=registry,
         )
         self.fence_misses = Counter(
-            f"{prefix}_fence_misses_total", "The store stood elsewhere than expected", ["kind"], registry=registry
+            f"{prefix}_fence_misses_total",
+            "The store stood elsewhere than expected",
+            ["kind"],
+            registry=registry,
         )
         for kind in ("state", "apply", "touch"):
             self.fence_misses.labels(kind)
         self.partition_state = Gauge(
-            f"{prefix}_partition_state", "1 for the state a partition is in", ["partition", "state"], registry=registry
+            f"{prefix}_partition_state",
+            "1 for the state a partition is in",
+            ["partition", "state"],
+            registry=registry,
         )
         self.apply_seconds = Histogram(
             f"{prefix}_apply_seconds",
@@ -57,7 +71,10 @@ class AggregatorMetrics:
             registry=registry,
         )
         self.batch_records = Histogram(
-            f"{prefix}_batch_records", "Records of one batch", buckets=(1, 10, 100, 500, 1000, 2500, 5000), registry=registry
+            f"{prefix}_batch_records",
+            "Records of one batch",
+            buckets=(1, 10, 100, 500, 1000, 2500, 5000),
+            registry=registry,
         )
 
     def show_state(self, partition: int, state: str) -> None:

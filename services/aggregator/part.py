@@ -35,7 +35,12 @@ class AggregatorPart:
         settings = configuration.settings
         self._health = health
         self._aggregator = Aggregator(
-            event_log, store, settings.parameters, AggregatorMetrics(registry), health, settings.aggregator.dead_ratio_max
+            event_log,
+            store,
+            settings.parameters,
+            AggregatorMetrics(registry),
+            health,
+            settings.aggregator.dead_ratio_max,
         )
         self._task: asyncio.Task[None] | None = None
 

@@ -87,7 +87,12 @@ class Partition:
     def stop(self, error: PartitionStoppedError) -> None:
         """Stand still and try again in `RETRY_SECONDS`; the other partitions go on."""
         if self.stopped is None or self.stopped.state is not error.state:
-            log.error("partition stopped", partition=self.number, state=str(error.state), detail=error.detail)
+            log.error(
+                "partition stopped",
+                partition=self.number,
+                state=str(error.state),
+                detail=error.detail,
+            )
         self.stopped = error
         self._retry_at = time.monotonic() + RETRY_SECONDS
         self.relocate()
@@ -113,7 +118,9 @@ class Partition:
         _check_parameters(head, shared.parameters)
         fence = head.fence
         if fence.log_id != log_id:
-            detail = f"partition {self.number} was counted from log {fence.log_id}, this is {log_id}"
+            detail = (
+                f"partition {self.number} was counted from log {fence.log_id}, this is {log_id}"
+            )
             raise PartitionStoppedError(StoppedState.WRONG_LOG, detail)
         extent = await shared.consumer.extent(self.number)
         if fence.position > extent.end:
@@ -125,7 +132,9 @@ class Partition:
         self._must_verify = fence.position > extent.begin
         self._epoch = await shared.consumer.seek(self.number, fence.position - self._must_verify)
         self._head, self._fence, self._end = head, fence, extent.end
-        log.info("partition located", partition=self.number, position=fence.position, end=extent.end)
+        log.info(
+            "partition located", partition=self.number, position=fence.position, end=extent.end
+        )
         if not self._must_verify:
             self._go()
 
@@ -166,7 +175,9 @@ class Partition:
         is_caught_up = self._fence.position >= self._end
         metrics.lag_records.labels(str(self.number)).set(max(0, self._end - self._fence.position))
         as_of = self._shared.now() if is_caught_up else 0
-        answer = await self._shared.store.touch(self.number, self._head.generation, self._fence, as_of)
+        answer = await self._shared.store.touch(
+            self.number, self._head.generation, self._fence, as_of
+        )
         if not isinstance(answer, Applied):
             self._miss("touch", self._fence, answer.stored)
         elif is_caught_up:
@@ -190,7 +201,9 @@ class Partition:
 
     def _is_dense(self, records: tuple[LogRecord, ...], expected: int) -> bool:
         """Claim that no position is missing; the first time one is, read again, the second time stop."""
-        gap = next((want for want, record in enumerate(records, expected) if record.position != want), None)
+        gap = next(
+            (want for want, record in enumerate(records, expected) if record.position != want), None
+        )
         if gap is None:
             self._gap_at = None
             return True
@@ -246,7 +259,9 @@ class Partition:
         if decoded.records:
             now = self._shared.now()
             metrics.freshness.observe(max(0, now - decoded.records[0].record.received) / 1000)
-            metrics.lag_seconds.labels(str(self.number)).set(max(0, now - decoded.records[-1].record.received) / 1000)
+            metrics.lag_seconds.labels(str(self.number)).set(
+                max(0, now - decoded.records[-1].record.received) / 1000
+            )
 
     def _miss(self, kind: str, expected: Fence, stored: Fence | None) -> None:
         self._shared.metrics.fence_misses.labels(kind).inc()

@@ -221,7 +221,9 @@ class CounterStore(Protocol):
             PartitionStoppedError: `store_corrupt`; nothing was written.
         """
 
-    async def touch(self, partition: int, generation: int, fence: Fence, as_of: int) -> Applied | Miss:
+    async def touch(
+        self, partition: int, generation: int, fence: Fence, as_of: int
+    ) -> Applied | Miss:
         """Say that the numbers at `fence` hold for `as_of`, under the same fence as `apply`; `as_of` never goes back."""
 
     async def read_counters(
@@ -238,7 +240,9 @@ class CounterStore(Protocol):
     async def read_books(self, partition: int, site: str) -> dict[str, int]:
         """Return all of a site's books: `name` and `YYYY-MM-DD:name` → amount."""
 
-    async def read_page_days(self, partition: int, site: str, days: Sequence[int]) -> dict[int, dict[str, int]]:
+    async def read_page_days(
+        self, partition: int, site: str, days: Sequence[int]
+    ) -> dict[int, dict[str, int]]:
         """Return views by page of some local days (days since 1970-01-01)."""
 
     async def read_top_pages(self, partition: int, site: str) -> dict[str, int]:

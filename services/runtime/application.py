@@ -39,7 +39,11 @@ class Part(Protocol):
 
 
 def create_application(
-    title: str, parts: Sequence[Part], health: Health, registry: CollectorRegistry, settings: ServerSettings
+    title: str,
+    parts: Sequence[Part],
+    health: Health,
+    registry: CollectorRegistry,
+    settings: ServerSettings,
 ) -> FastAPI:
     """Put a process together.
 

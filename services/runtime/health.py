@@ -46,7 +46,9 @@ class Health:
         return not self._obstacles and not self.draining.is_set()
 
 
-def health_router(health: Health, registry: CollectorRegistry, *, with_metrics: bool = True) -> APIRouter:
+def health_router(
+    health: Health, registry: CollectorRegistry, *, with_metrics: bool = True
+) -> APIRouter:
     """Return the routes `/livez`, `/readyz` and, unless it has a port of its own, `/metrics`."""
     router = APIRouter(tags=["health"])
 
@@ -62,7 +64,9 @@ def health_router(health: Health, registry: CollectorRegistry, *, with_metrics: 
             lines += [f"- {name}: {reason}" for name, reason in sorted(obstacles.items())]
             lines += [f"+ {name}: {note}" for name, note in sorted(health.notes.items())]
         status = 503 if obstacles else 200
-        return Response("\n".join(lines) + "\n", status_code=status, media_type="text/plain; charset=utf-8")
+        return Response(
+            "\n".join(lines) + "\n", status_code=status, media_type="text/plain; charset=utf-8"
+        )
 
     if with_metrics:
 

@@ -22,7 +22,14 @@ _encoder = msgspec.json.Encoder()
 class ProblemError(Exception):
     """A request that is answered with a problem document."""
 
-    def __init__(self, reason: str, detail: str, *, status: int | None = None, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        detail: str,
+        *,
+        status: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         """Name the stable reason and say in a sentence what to mend."""
         super().__init__(detail)
         self.reason = reason
@@ -34,7 +41,13 @@ class ProblemError(Exception):
 def problem_body(status: int, reason: str, detail: str) -> bytes:
     """Return the JSON of a problem document."""
     return _encoder.encode(
-        {"type": f"/problems/{reason}", "title": reason.replace("_", " "), "status": status, "reason": reason, "detail": detail}
+        {
+            "type": f"/problems/{reason}",
+            "title": reason.replace("_", " "),
+            "status": status,
+            "reason": reason,
+            "detail": detail,
+        }
     )
 
 
@@ -43,7 +56,9 @@ def problem_response(error: ProblemError) -> Response:
     headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"} | error.headers
     if error.status in {429, 503}:
         headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
-    return Response(problem_body(error.status, error.reason, error.detail), error.status, headers, PROBLEM_TYPE)
+    return Response(
+        problem_body(error.status, error.reason, error.detail), error.status, headers, PROBLEM_TYPE
+    )
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -63,12 +78,18 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_validation(_request: Request, error: RequestValidationError) -> Response:
-        found = "; ".join(f"{'.'.join(str(p) for p in e['loc'][1:])}: {e['msg']}" for e in error.errors()[:5])
+        found = "; ".join(
+            f"{'.'.join(str(p) for p in e['loc'][1:])}: {e['msg']}" for e in error.errors()[:5]
+        )
         return problem_response(ProblemError("malformed", found))
 
     @app.exception_handler(HTTPException)
     async def on_http(_request: Request, error: HTTPException) -> Response:
         reasons = {404: "not_found", 405: "method", 413: "too_large"}
-        reason = reasons.get(error.status_code, "malformed" if error.status_code < 500 else "unavailable")
+        reason = reasons.get(
+            error.status_code, "malformed" if error.status_code < 500 else "unavailable"
+        )
         headers = dict(error.headers or {})
-        return problem_response(ProblemError(reason, str(error.detail), status=error.status_code, headers=headers))
+        return problem_response(
+            ProblemError(reason, str(error.detail), status=error.status_code, headers=headers)
+        )

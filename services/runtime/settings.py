@@ -46,9 +46,18 @@ class LogSettings(_Section):
     """Where the events are kept."""
 
     url: str = Field(EMBEDDED_URL, description="sqlite:PATH or kafka://HOST:PORT[,HOST:PORT]/TOPIC")
-    partitions: int | None = Field(None, ge=1, le=256, description="when the topic is created; 16 if not said; fixed then")
-    replication: int | None = Field(None, ge=1, le=9, description="replicas of a topic that is created; 3 where there are 3 brokers")
-    session_timeout_seconds: float = Field(10.0, ge=6.0, le=300.0, description="after which a silent aggregator loses its partitions")
+    partitions: int | None = Field(
+        None, ge=1, le=256, description="when the topic is created; 16 if not said; fixed then"
+    )
+    replication: int | None = Field(
+        None,
+        ge=1,
+        le=9,
+        description="replicas of a topic that is created; 3 where there are 3 brokers",
+    )
+    session_timeout_seconds: float = Field(
+        10.0, ge=6.0, le=300.0, description="after which a silent aggregator loses its partitions"
+    )
 
     @field_validator("url")
     @classmethod
@@ -59,9 +68,16 @@ class LogSettings(_Section):
 class StoreSettings(_Section):
     """Where the counters are kept, and what is fixed for the life of a generation."""
 
-    url: str = Field(EMBEDDED_URL, description="sqlite:PATH (the log's own), redis://, rediss:// or redis-cluster://")
-    bucket_minutes: Literal[60, 30, 15] = Field(60, description="size of a bucket; zones of half hours need 30")
-    max_pages: int = Field(200_000, ge=1, le=5_000_000, description="pages of a site with a counter of their own")
+    url: str = Field(
+        EMBEDDED_URL,
+        description="sqlite:PATH (the log's own), redis://, rediss:// or redis-cluster://",
+    )
+    bucket_minutes: Literal[60, 30, 15] = Field(
+        60, description="size of a bucket; zones of half hours need 30"
+    )
+    max_pages: int = Field(
+        200_000, ge=1, le=5_000_000, description="pages of a site with a counter of their own"
+    )
 
     @field_validator("url")
     @classmethod
@@ -72,13 +88,21 @@ class StoreSettings(_Section):
 class ServerSettings(_Section):
     """The HTTP side of all services."""
 
-    trusted_proxies: tuple[str, ...] = Field((), description="CIDRs; the client is the rightmost address not among them")
-    rate_limit_per_second: float = Field(50.0, ge=0, le=1_000_000, description="per (site, address); 0 = off")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="CIDRs; the client is the rightmost address not among them"
+    )
+    rate_limit_per_second: float = Field(
+        50.0, ge=0, le=1_000_000, description="per (site, address); 0 = off"
+    )
     rate_limit_burst: int = Field(500, ge=1, le=10_000_000, description="how many may come at once")
     max_streams: int = Field(10_000, ge=0, le=1_000_000, description="open SSE streams a process")
     root_path: str = Field("", description="path prefix under which a proxy serves this")
-    metrics_port: int | None = Field(None, ge=1, le=65535, description="own port for /metrics; else beside the routes")
-    drain_seconds: float = Field(8.0, gt=0, le=600, description="how long SIGTERM waits for what is under way")
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="own port for /metrics; else beside the routes"
+    )
+    drain_seconds: float = Field(
+        8.0, gt=0, le=600, description="how long SIGTERM waits for what is under way"
+    )
     docs: bool = Field(True, description="serve /docs and /openapi.json")
 
     @field_validator("trusted_proxies")
@@ -100,23 +124,31 @@ class ServerSettings(_Section):
 class AggregatorSettings(_Section):
     """Limits of the aggregator."""
 
-    dead_ratio_max: float = Field(0.10, gt=0, le=1, description="stop a partition above this share of unreadable records")
+    dead_ratio_max: float = Field(
+        0.10, gt=0, le=1, description="stop a partition above this share of unreadable records"
+    )
 
 
 class Settings(BaseSettings):
     """Everything a service may know of its surroundings."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", secrets_dir=None
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        secrets_dir=None,
     )
 
-    log: LogSettings = LogSettings()  # type: ignore[call-arg]  # pydantic fills the defaults
-    store: StoreSettings = StoreSettings()  # type: ignore[call-arg]
-    server: ServerSettings = ServerSettings()  # type: ignore[call-arg]
-    aggregator: AggregatorSettings = AggregatorSettings()  # type: ignore[call-arg]
+    log: LogSettings = LogSettings()
+    store: StoreSettings = StoreSettings()
+    server: ServerSettings = ServerSettings()
+    aggregator: AggregatorSettings = AggregatorSettings()
     sites_dir: Path | None = Field(None, description="a folder with one SITE.toml a site")
-    defaults: SiteSettings = Field(SiteSettings(), description="values for all sites")  # type: ignore[call-arg]
-    sites: Annotated[dict[str, dict[str, Any]], Field(description="site id → its settings")] = Field(default_factory=dict)
+    defaults: SiteSettings = Field(SiteSettings(), description="values for all sites")
+    sites: Annotated[dict[str, dict[str, Any]], Field(description="site id → its settings")] = (
+        Field(default_factory=dict)
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -166,7 +198,9 @@ class Configuration(BaseModel):
         return self.base / self.settings.log.url.removeprefix("sqlite:")
 
 
-def load_configuration(path: Path | None, *, year: int, overrides: dict[str, Any] | None = None) -> Configuration:
+def load_configuration(
+    path: Path | None, *, year: int, overrides: dict[str, Any] | None = None
+) -> Configuration:
     """Read the configuration.
 
     Args:

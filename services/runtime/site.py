@@ -30,27 +30,39 @@ class SiteSettings(BaseModel):
     name: str = Field("", max_length=200, description="the portal's name")
     lang: Literal["vi", "en"] = Field("vi", description="language of widget and pages")
     origins: tuple[str, ...] = Field((), description="where the widget may run; empty: anywhere")
-    timezone: str = Field("Asia/Ho_Chi_Minh", description="IANA name of the zone the days are cut in")
+    timezone: str = Field(
+        "Asia/Ho_Chi_Minh", description="IANA name of the zone the days are cut in"
+    )
     windows: Windows = Field(Windows.ROLLING, description="rolling or calendar")
     metric: Metric = Field(Metric.VISITS, description="visits, views or visitors")
-    online_minutes: int = Field(5, ge=1, le=ONLINE_MINUTES_MAX, description="how long a reader counts as online")
-    pages: tuple[str, ...] = Field(("/**",), description="patterns of pages with a counter of their own")
-    exclude_pages: tuple[str, ...] = Field((), description="patterns of pages counted for the site only")
-    query_keys: tuple[str, ...] = Field((), description="query parameters that belong to a page's name")
+    online_minutes: int = Field(
+        5, ge=1, le=ONLINE_MINUTES_MAX, description="how long a reader counts as online"
+    )
+    pages: tuple[str, ...] = Field(
+        ("/**",), description="patterns of pages with a counter of their own"
+    )
+    exclude_pages: tuple[str, ...] = Field(
+        (), description="patterns of pages counted for the site only"
+    )
+    query_keys: tuple[str, ...] = Field(
+        (), description="query parameters that belong to a page's name"
+    )
     ignore_case: bool = Field(False, description="/Tin-Tuc and /tin-tuc are one page")
     tokens: tuple[str, ...] = Field((), description="sha256:… of bearer tokens")
     test: bool = Field(False, description="load tests may count into it")
     closed: str = Field("", description="reserved: since when the site is closed")
     parent: str = Field("", description="reserved")
     ids_before: tuple[str, ...] = Field((), description="reserved: former ids")
-    identity: Literal["address", "storage"] = Field("address", description="how readers are told apart")
+    identity: Literal["address", "storage"] = Field(
+        "address", description="how readers are told apart"
+    )
 
     @field_validator("origins")
     @classmethod
     def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
             if not _ORIGIN.fullmatch(origin):
-                msg = f"{origin!r} is no origin; write scheme and host, e.g. \"https://portal.example\" or \"https://*.example\""
+                msg = f'{origin!r} is no origin; write scheme and host, e.g. "https://portal.example" or "https://*.example"'
                 raise ValueError(msg)
         return tuple(origin.lower() for origin in origins)
 
@@ -60,7 +72,7 @@ class SiteSettings(BaseModel):
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            msg = f"{name!r} is no IANA time zone; e.g. \"Asia/Ho_Chi_Minh\""
+            msg = f'{name!r} is no IANA time zone; e.g. "Asia/Ho_Chi_Minh"'
             raise ValueError(msg) from error
         return name
 
@@ -141,7 +153,9 @@ def make_site(name: str, settings: SiteSettings, bucket_minutes: int, year: int)
     zone = ZoneInfo(settings.timezone)
     odd = check_zone(zone, bucket_minutes, year)
     if odd is not None:
-        smaller = next((m for m in (30, 15) if m < bucket_minutes and check_zone(zone, m, year) is None), None)
+        smaller = next(
+            (m for m in (30, 15) if m < bucket_minutes and check_zone(zone, m, year) is None), None
+        )
         mend = f"set store.bucket_minutes = {smaller}" if smaller else "choose another timezone"
         msg = (
             f"[sites.{name}] timezone = {settings.timezone!r}: the local day {odd} does not begin with a bucket of "
@@ -149,5 +163,7 @@ def make_site(name: str, settings: SiteSettings, bucket_minutes: int, year: int)
         )
         raise SettingsError(msg)
     owns, excluded = matcher(settings.pages), matcher(settings.exclude_pages)
-    has_own_page = owns if not settings.exclude_pages else lambda page: owns(page) and not excluded(page)
+    has_own_page = (
+        owns if not settings.exclude_pages else lambda page: owns(page) and not excluded(page)
+    )
     return Site(name, settings, zone, has_own_page, frozenset(settings.query_keys))

@@ -1,0 +1,31 @@
+"""The command line `visit-counter` (DESIGN 4.1). Each command reads the configuration once and passes it on."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from services.cli import correct, declare, serve
+from visits.errors import VisitCounterError
+
+app = typer.Typer(
+    name="visit-counter",
+    help="Counts the visits of portals, exactly once, and can prove it. Start with: visit-counter up",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (serve, declare, correct):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line; an error is one sentence on stderr and exit status 1."""
+    try:
+        app()
+    except VisitCounterError as error:
+        print(f"visit-counter: {error}", file=sys.stderr)  # noqa: T201  # a command line speaks
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

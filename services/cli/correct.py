@@ -1,0 +1,354 @@
+"""The commands that correct numbers, each a delta in the log: `open-balance`, `adjust`, `forget-pages`, `ledger`."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import getpass
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+from rich.table import Table
+
+from services.aggregator.loop import Aggregator
+from services.aggregator.metrics import AggregatorMetrics
+from services.backends.sqlite import is_in_use
+from services.cli.option import Config, Reason, SiteId, configuration, site_of
+from services.runtime.backend import Backends, make_backends
+from services.runtime.clock import now_ms
+from services.runtime.health import Health
+from services.runtime.opening import PANEL, Opening, new_id, opening_delta, panel_with, read_panel
+from services.runtime.settings import Configuration
+from services.runtime.site import Site
+from visits.codec import encode_record
+from visits.counters import MINUTE_MS, Metric
+from visits.delta import LedgerEntry
+from visits.errors import DeltaError, PageError
+from visits.partition import partition_of
+from visits.record import VERSION, Delta, Span
+from visits.window import Windows, iso
+
+COUNTED_WITHIN_SECONDS = 15.0
+"""How long a command waits for its delta to be counted."""
+
+LABELS = {
+    "online": "Đang online",
+    "week": "Lượt truy cập trong tuần",
+    "month": "Lượt truy cập trong tháng",
+    "year": "Lượt truy cập trong năm",
+    "total": "Tổng số truy cập",
+}
+Number = Annotated[int | None, typer.Option(min=0)]
+console = Console()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("open-balance")(open_balance)
+    app.command()(adjust)
+    app.command("forget-pages")(forget_pages)
+    app.command()(ledger)
+
+
+def open_balance(
+    site: SiteId,
+    total: Annotated[int, typer.Option(min=0, help="What the old counter's total showed.")],
+    evidence: Annotated[
+        str, typer.Option(help="What proves it: a screenshot, a report, a letter.")
+    ],
+    config: Config = None,
+    year: Number = None,
+    month: Number = None,
+    week: Number = None,
+    today: Number = None,
+    metric: Annotated[Metric, typer.Option(help="Which counter.")] = Metric.VISITS,
+    windows: Annotated[
+        Windows | None, typer.Option(help="How the old counter cut them; default: as the site.")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="When it showed that (ISO 8601); default: now.")
+    ] = None,
+    pages: Annotated[Path | None, typer.Option(help="CSV of page,views.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how it would read.")] = False,
+) -> None:
+    """Carry the numbers of an old counter over; prints the five lines as they will read."""
+    found = configuration(config)
+    declared = site_of(found, site)
+    known = {
+        name: n
+        for name, n in (("today", today), ("week", week), ("month", month), ("year", year))
+        if n is not None
+    }
+    opening = Opening(
+        total,
+        known,
+        metric,
+        windows or declared.settings.windows,
+        {} if pages is None else _read_pages(pages, declared),
+    )
+    now = now_ms()
+    moment = now if as_of is None else _moment(as_of, declared)
+    delta = opening_delta(
+        declared,
+        opening,
+        moment,
+        found.settings.store.bucket_minutes,
+        now=now,
+        evidence=evidence,
+        who=getpass.getuser(),
+    )
+    asyncio.run(_correct(found, declared, delta, opening.windows, dry_run=dry_run))
+
+
+def adjust(
+    site: SiteId,
+    reason: Reason,
+    amount: Annotated[int, typer.Option(help="How many to add; negative to take away.")] = 0,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Beginning (ISO 8601), a bucket's; default: before every bucket."
+        ),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="End, exclusive (ISO 8601), a bucket's.")
+    ] = None,
+    page: Annotated[
+        str | None, typer.Option(help="A page whose views change by --page-amount.")
+    ] = None,
+    page_amount: Annotated[int, typer.Option(help="How many views to add to --page.")] = 0,
+    metric: Annotated[Metric, typer.Option(help="Which counter.")] = Metric.VISITS,
+    evidence: Annotated[str, typer.Option(help="What proves it.")] = "",
+    config: Config = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how it would read.")] = False,
+) -> None:
+    """Correct a number; the correction and its reason stand in the public ledger."""
+    found = configuration(config)
+    declared = site_of(found, site)
+    if (start is None) != (end is None):
+        msg = "--from and --to go together"
+        raise DeltaError(msg)
+    span = (
+        Span(amount)
+        if start is None or end is None
+        else Span(amount, _moment(start, declared), _moment(end, declared))
+    )
+    now = now_ms()
+    delta = Delta(
+        v=VERSION,
+        site=site,
+        id=new_id(),
+        at=now,
+        received=now,
+        metric=metric,
+        spans=(span,) if amount else (),
+        pages={} if page is None else {declared.page(page): page_amount},
+        who=getpass.getuser(),
+        why=reason,
+        evidence=evidence,
+    )
+    if not delta.spans and not delta.pages:
+        msg = "nothing to correct: say --amount, or --page with --page-amount"
+        raise DeltaError(msg)
+    asyncio.run(_correct(found, declared, delta, declared.settings.windows, dry_run=dry_run))
+
+
+def forget_pages(
+    pattern: Annotated[
+        str, typer.Argument(help="Pages to fold into (other), e.g. '/wp-admin/**'.")
+    ],
+    site: SiteId,
+    reason: Reason,
+    config: Config = None,
+) -> None:
+    """Fold pages that are none into `(other)`; makes room for true ones. No number of the site changes."""
+    found = configuration(config)
+    declared = site_of(found, site)
+    now = now_ms()
+    delta = Delta(
+        v=VERSION, site=site, id=new_id(), at=now, received=now, metric=Metric.VIEWS,
+        forget=pattern, who=getpass.getuser(), why=reason,
+    )  # fmt: skip
+    asyncio.run(_correct(found, declared, delta, declared.settings.windows, dry_run=False))
+
+
+def ledger(
+    site: SiteId, config: Config = None, as_json: Annotated[bool, typer.Option("--json")] = False
+) -> None:
+    """List every opening balance and correction of a site."""
+    found = configuration(config)
+    declared = site_of(found, site)
+
+    async def read() -> list[bytes]:
+        backends = make_backends(found, exclusive=False)
+        await backends.open()
+        try:
+            return await backends.store.read_ledger(
+                partition_of(site, backends.log.partitions), site
+            )
+        finally:
+            await backends.close()
+
+    entries = sorted(
+        (msgspec.json.decode(raw, type=LedgerEntry) for raw in asyncio.run(read())),
+        key=lambda e: e.position,
+    )
+    if as_json:
+        print(msgspec.json.encode(entries).decode())  # noqa: T201  # to be piped
+        return
+    table = Table(
+        "position", "when", "outcome", "metric", "amount", "pages", "who", "why", "evidence"
+    )
+    for entry in entries:
+        pages = f"{entry.pages} ({entry.pages_n:+})" if entry.pages else ""
+        if entry.forget is not None:
+            pages = f"{entry.forget}: {entry.forgotten} into (other)"
+        outcome = entry.outcome if not entry.reason else f"{entry.outcome}: {entry.reason}"
+        table.add_row(
+            str(entry.position), iso(entry.at, declared.zone), outcome, entry.metric, f"{entry.n:+}", pages,
+            entry.who, entry.why, entry.evidence,
+        )  # fmt: skip
+    console.print(table)
+
+
+async def _correct(
+    found: Configuration, site: Site, delta: Delta, windows: Windows, *, dry_run: bool
+) -> None:
+    """Say how a site will read, append the delta, and wait until it is counted.
+
+    Raises:
+        DeltaError: the fold refused it; nothing was changed.
+    """
+    settings = found.settings
+    is_alone = settings.is_embedded and not is_in_use(found.sqlite_path())
+    backends = make_backends(found, exclusive=is_alone)
+    await backends.open()
+    try:
+        now = now_ms()
+        partitions, bucket_minutes = backends.log.partitions, settings.store.bucket_minutes
+        if is_alone and not dry_run:
+            await _count_up_to(found, backends, None)
+        panel = await read_panel(
+            backends.store, site, partitions, bucket_minutes, now, delta.metric, windows
+        )
+        _print_panel(
+            panel_with(panel, delta, site, bucket_minutes, now, delta.metric, windows),
+            delta.metric,
+            windows,
+        )
+        if dry_run:
+            console.print("dry run: nothing was written")
+            return
+        partition = partition_of(site.id, partitions)
+        position = await backends.log.append(partition, [(site.id.encode(), encode_record(delta))])
+        if is_alone:
+            await _count_up_to(found, backends, position)
+        await _report(backends, partition, site, delta, position)
+    finally:
+        await backends.close()
+
+
+async def _count_up_to(found: Configuration, backends: Backends, position: int | None) -> None:
+    """Count the embedded log in this process, where no service does, up to `position` or its end."""
+    settings = found.settings
+    metrics = AggregatorMetrics(CollectorRegistry())
+    aggregator = Aggregator(
+        backends.log,
+        backends.store,
+        settings.parameters,
+        metrics,
+        Health(),
+        settings.aggregator.dead_ratio_max,
+    )
+    task = asyncio.create_task(aggregator.run())
+    try:
+        async with asyncio.timeout(None if position is None else COUNTED_WITHIN_SECONDS):
+            while not task.done():
+                head = await backends.store.head(0)
+                if head is not None and head.fence.position > (
+                    await _end(backends) - 1 if position is None else position
+                ):
+                    break
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pass
+    aggregator.stop()
+    await task
+
+
+async def _end(backends: Backends) -> int:
+    consumer = await backends.log.consumer()
+    try:
+        return (await consumer.extent(0)).end
+    finally:
+        await consumer.close()
+
+
+async def _report(
+    backends: Backends, partition: int, site: Site, delta: Delta, position: int | None
+) -> None:
+    """Wait until the ledger has the delta, and say what became of it."""
+    until = time.monotonic() + COUNTED_WITHIN_SECONDS
+    while time.monotonic() < until:
+        for raw in await backends.store.read_ledger(partition, site.id):
+            entry = msgspec.json.decode(raw, type=LedgerEntry)
+            if entry.id != delta.id:
+                continue
+            if entry.outcome == "refused":
+                msg = f"refused, nothing was changed: {entry.reason}"
+                raise DeltaError(msg)
+            console.print(f"counted at {partition}:{entry.position}, id {delta.id}")
+            return
+        await asyncio.sleep(0.05)
+    console.print(
+        f"written at {partition}:{position}, id {delta.id}; it counts as soon as the aggregator has read it"
+    )
+
+
+def _print_panel(panel: dict[str, int], metric: Metric, windows: Windows) -> None:
+    console.print(f"as it will read ({metric}, {windows}):")
+    for name in PANEL:
+        console.print(f"  {LABELS[name]}: {panel[name]}", highlight=False)
+
+
+def _read_pages(path: Path, site: Site) -> dict[str, int]:
+    """Read a CSV of page,views; a first line without a number is a heading.
+
+    Raises:
+        DeltaError: naming the line.
+    """
+    pages: dict[str, int] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for number, row in enumerate(csv.reader(file), start=1):
+            if not row or (number == 1 and not row[-1].strip().isdigit()):
+                continue
+            try:
+                address, views = row
+                page = site.page(address.strip())
+                pages[page] = pages.get(page, 0) + int(views)
+            except (ValueError, PageError) as error:
+                msg = f"{path}, line {number}: {','.join(row)!r} is not page,views ({error})"
+                raise DeltaError(msg) from error
+    return pages
+
+
+def _moment(text: str, site: Site) -> int:
+    """Read an ISO 8601 moment; without an offset it is the site's local time.
+
+    Raises:
+        DeltaError: when it is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        msg = f"{text!r} is no ISO 8601 time, e.g. 2026-11-24T08:00"
+        raise DeltaError(msg) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=site.zone)
+    return round(moment.timestamp() * 1000 // MINUTE_MS) * MINUTE_MS

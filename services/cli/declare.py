@@ -1,0 +1,237 @@
+"""The commands that write and check the configuration: `init`, `check`, `site`, `token`."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomlkit
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from services.cli.option import Config, SiteId, configuration, site_of
+from services.runtime.clock import now_ms
+from services.runtime.settings import CONFIG_NAME, environment_keys
+from visits.errors import SettingsError
+from visits.window import iso
+
+BASE_URL_HINT = "https://counter.example"
+"""Stands for the address under which the operator's readers reach this server."""
+
+_TEMPLATE = """\
+# visit-counter: https://counter.example is where browsers reach this server.
+# Every value may also come from the environment, e.g. VISIT_COUNTER_LOG__URL.
+
+[log]
+url = "sqlite:data/visit-counter.db"       # or "kafka://host:9092,host2:9092/page-views"
+
+[store]
+url = "sqlite:data/visit-counter.db"       # or "redis://host:6379/0", "rediss://…", "redis-cluster://…"
+
+[server]
+trusted_proxies = []                       # CIDRs of your proxies, e.g. ["10.0.0.0/8"]; else everybody has the proxy's address
+rate_limit_per_second = 50                 # per site and address, 0 = off
+
+[defaults]
+lang = "vi"
+timezone = "Asia/Ho_Chi_Minh"
+"""
+
+console = Console()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(init)
+    app.command()(check)
+    site = typer.Typer(help="Declare sites and look at them.", no_args_is_help=True)
+    site.command("add")(site_add)
+    site.command("list")(site_list)
+    site.command("show")(site_show)
+    site.command("close")(site_close)
+    app.add_typer(site, name="site")
+    token = typer.Typer(
+        help="Bearer tokens of a site, for batches and corrections over HTTP.", no_args_is_help=True
+    )
+    token.command("new")(token_new)
+    token.command("revoke")(token_revoke)
+    app.add_typer(token, name="token")
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(CONFIG_NAME),
+) -> None:
+    """Write a configuration to start from; never overwrites one."""
+    if path.exists():
+        msg = f"{path} is there already; change it with an editor or with `visit-counter site add`"
+        raise SettingsError(msg)
+    path.write_text(_TEMPLATE, encoding="utf-8")
+    console.print(
+        f"wrote {path}. Next: visit-counter site add my-portal --name 'My portal' --origin https://portal.example"
+    )
+
+
+def check(config: Config = None) -> None:
+    """Read the configuration and say what it means; exit status 1 with key, value and mend if it cannot be used."""
+    found = configuration(config)
+    settings = found.settings
+    console.print(f"log    {settings.log.url}")
+    console.print(
+        f"store  {settings.store.url}, buckets of {settings.store.bucket_minutes} minutes"
+    )
+    for key in environment_keys():
+        console.print(f"from the environment: {key}")
+    if not settings.server.trusted_proxies:
+        console.print("no trusted proxies: right only if browsers reach this server directly")
+    _print_sites(config)
+
+
+def site_add(
+    site: Annotated[str, typer.Argument(help="Its id: a-z, 0-9 and '-'.")],
+    config: Config = None,
+    name: Annotated[str, typer.Option(help="The portal's name.")] = "",
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Where the widget may run; repeatable; none: anywhere.")
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="IANA zone its days are cut in.")] = "",
+    lang: Annotated[str, typer.Option(help="vi or en.")] = "",
+    windows: Annotated[str, typer.Option(help="rolling or calendar.")] = "",
+    metric: Annotated[str, typer.Option(help="visits, views or visitors.")] = "",
+    test: Annotated[bool, typer.Option("--test", help="Load tests may count into it.")] = False,
+) -> None:
+    """Declare a site in the configuration and print the snippet to paste."""
+    values: dict[str, Any] = {
+        "name": name,
+        "origins": origin or [],
+        "timezone": timezone,
+        "lang": lang,
+    }
+    values |= {"windows": windows, "metric": metric, "test": test}
+    path = config or Path(CONFIG_NAME)
+
+    def add(document: tomlkit.TOMLDocument) -> None:
+        sites = document.setdefault("sites", tomlkit.table(is_super_table=True))
+        if site in sites:
+            msg = f"site {site!r} is declared already in {path}"
+            raise SettingsError(msg)
+        table = tomlkit.table()
+        for key, value in values.items():
+            if value:
+                table.add(key, value)
+        sites[site] = table
+
+    _edit(path, add)
+    found = site_of(configuration(path), site)
+    print(f'<script async src="{BASE_URL_HINT}/widget/v1.js" data-site="{found.id}"></script>')  # noqa: T201
+    print(f'<visit-counter site="{found.id}"></visit-counter>')  # noqa: T201
+
+
+def site_list(config: Config = None) -> None:
+    """List the declared sites."""
+    _print_sites(config)
+
+
+def site_show(site: Annotated[str, typer.Argument(help="Its id.")], config: Config = None) -> None:
+    """Show all settings of a site, defaults included."""
+    found = site_of(configuration(config), site)
+    table = Table("setting", "value", title=found.id)
+    for key, value in found.settings.model_dump(mode="json").items():
+        table.add_row(key, f"{len(value)} tokens" if key == "tokens" else str(value))
+    console.print(table)
+
+
+def site_close(site: Annotated[str, typer.Argument(help="Its id.")], config: Config = None) -> None:
+    """Close a site: it is read as before, and no longer counts."""
+    site_of(configuration(config), site)
+
+    def close(document: tomlkit.TOMLDocument) -> None:
+        _table(document, site)["closed"] = iso(now_ms())
+
+    _edit(config or Path(CONFIG_NAME), close)
+    console.print(f"{site} is closed")
+
+
+def token_new(site: SiteId, config: Config = None) -> None:
+    """Make a bearer token for a site; it is shown once and kept as a hash."""
+    site_of(configuration(config), site)
+    token = secrets.token_urlsafe(32)
+    digest = "sha256:" + hashlib.sha256(token.encode()).hexdigest()
+
+    def add(document: tomlkit.TOMLDocument) -> None:
+        _table(document, site).setdefault("tokens", tomlkit.array()).append(digest)
+
+    _edit(config or Path(CONFIG_NAME), add)
+    print(token)  # noqa: T201  # to be piped
+    print(f"kept as {digest[:20]}…; this is the only time the token is shown", file=sys.stderr)  # noqa: T201
+
+
+def token_revoke(
+    site: SiteId,
+    config: Config = None,
+    prefix: Annotated[
+        str, typer.Option(help="Only tokens whose hash begins so; default: all of the site.")
+    ] = "sha256:",
+) -> None:
+    """Revoke tokens of a site."""
+    before = site_of(configuration(config), site).settings.tokens
+    kept = [digest for digest in before if not digest.startswith(prefix)]
+
+    def revoke(document: tomlkit.TOMLDocument) -> None:
+        _table(document, site)["tokens"] = kept
+
+    _edit(config or Path(CONFIG_NAME), revoke)
+    console.print(f"revoked {len(before) - len(kept)} of {len(before)} tokens of {site}")
+
+
+def _print_sites(config: Path | None) -> None:
+    found = configuration(config)
+    table = Table("site", "name", "origins", "timezone", "windows", "metric", "state")
+    for site in found.sites.values():
+        settings = site.settings
+        state = "closed" if settings.closed else "test" if settings.test else "open"
+        origins = ", ".join(settings.origins) or "any"
+        table.add_row(
+            site.id,
+            settings.name,
+            origins,
+            settings.timezone,
+            settings.windows,
+            settings.metric,
+            state,
+        )
+    console.print(table)
+    if not found.sites:
+        console.print("no sites yet: visit-counter site add my-portal --name 'My portal'")
+
+
+def _table(document: tomlkit.TOMLDocument, site: str) -> Any:  # noqa: ANN401  # tomlkit's tables have no common type
+    """Return a site's table in the file.
+
+    Raises:
+        SettingsError: it is declared elsewhere.
+    """
+    sites = document.get("sites", {})
+    if site not in sites:
+        msg = f"site {site!r} is declared in sites_dir: edit its own file"
+        raise SettingsError(msg)
+    return sites[site]
+
+
+def _edit(path: Path, change: Any) -> None:  # noqa: ANN401  # a function on a tomlkit document
+    """Change the file in place, comments kept, and take the change back if the result cannot be used."""
+    if not path.is_file():
+        msg = f"{path}: no such file; `visit-counter init` writes one"
+        raise SettingsError(msg)
+    before = path.read_text(encoding="utf-8")
+    document = tomlkit.parse(before)
+    change(document)
+    path.write_text(tomlkit.dumps(document), encoding="utf-8")
+    try:
+        configuration(path)
+    except SettingsError:
+        path.write_text(before, encoding="utf-8")
+        raise

@@ -1,0 +1,176 @@
+"""The commands that run services: `up`, `ingest`, `aggregator`, `api`."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from services.aggregator.part import AggregatorPart
+from services.allinone import DEMO_SETTINGS, DEMO_SITE, DemoPart
+from services.api.part import ApiPart
+from services.cli.option import Config, Host, Port, configuration
+from services.ingest.part import IngestPart
+from services.runtime.application import Part, create_application, serve
+from services.runtime.backend import Backends, make_backends
+from services.runtime.health import Health
+from services.runtime.logs import configure_logging
+from services.runtime.settings import CONFIG_NAME, Configuration
+from visits.errors import SettingsError
+
+Parts = Callable[[Configuration, Backends, Health, CollectorRegistry], Sequence[Part]]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(up)
+    app.command()(ingest)
+    app.command()(aggregator)
+    app.command()(api)
+
+
+def up(
+    config: Config = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of the data; default: data.")
+    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate (PEM) to serve HTTPS with.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+) -> None:
+    """Run everything in one process. Without a configuration: site `demo` and a demo portal at /."""
+    is_demo = config is None and not Path(CONFIG_NAME).is_file()
+    overrides = dict(DEMO_SETTINGS) if is_demo else {}
+    if data is not None:
+        url = f"sqlite:{data.resolve() / 'visit-counter.db'}"
+        overrides |= {"log": {"url": url}, "store": {"url": url}}
+    found = configuration(config, overrides)
+    scheme = "https" if tls_cert else "http"
+
+    def parts(
+        found: Configuration, backends: Backends, health: Health, registry: CollectorRegistry
+    ) -> Sequence[Part]:
+        event_log, store = backends
+        demo: list[Part] = [DemoPart(found, event_log, store)] if is_demo else []
+        return [
+            IngestPart(found, event_log, store, health, registry),
+            AggregatorPart(found, event_log, store, health, registry),
+            ApiPart(found, event_log, store, health, registry, demo=is_demo),
+            *demo,
+        ]
+
+    print(f"visit-counter: http address  {scheme}://{host}:{port}/", flush=True)  # noqa: T201  # the line people look for
+    if is_demo:
+        print(
+            f"visit-counter: demo portal, site {DEMO_SITE!r}, sample figures. Stop with Ctrl-C.",
+            flush=True,
+        )  # noqa: T201
+    _run("visit-counter", found, parts, host, port, tls_cert, tls_key)
+
+
+def ingest(config: Config = None, host: Host = "127.0.0.1", port: Port = 8081) -> None:
+    """Take page views and acknowledge them once the log has them."""
+    _run(
+        "visit-counter ingest",
+        configuration(config),
+        lambda found, pair, health, registry: [IngestPart(found, *pair, health, registry)],
+        host,
+        port,
+    )
+
+
+def aggregator(config: Config = None, host: Host = "127.0.0.1", port: Port = 8082) -> None:
+    """Count what the log holds, exactly once."""
+    _run(
+        "visit-counter aggregator",
+        configuration(config),
+        lambda found, pair, health, registry: [AggregatorPart(found, *pair, health, registry)],
+        host,
+        port,
+    )
+
+
+def api(config: Config = None, host: Host = "127.0.0.1", port: Port = 8083) -> None:
+    """Serve the numbers to widgets, readers and programs."""
+    _run(
+        "visit-counter api",
+        configuration(config),
+        lambda found, pair, health, registry: [ApiPart(found, *pair, health, registry)],
+        host,
+        port,
+    )
+
+
+def _run(
+    title: str,
+    found: Configuration,
+    parts: Parts,
+    host: str,
+    port: int,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+) -> None:
+    """Open the backends and serve until told to stop."""
+    configure_logging()
+    _check_port(host, port)
+
+    async def run() -> None:
+        backends = make_backends(found)
+        await backends.open()
+        health, registry = Health(), CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        app = create_application(
+            title, parts(found, backends, health, registry), health, registry, found.settings.server
+        )
+        try:
+            await serve(
+                app,
+                health,
+                registry,
+                found.settings.server,
+                host=host,
+                port=port,
+                tls_cert=None if tls_cert is None else str(tls_cert),
+                tls_key=None if tls_key is None else str(tls_key),
+            )
+        finally:
+            await backends.close()
+
+    if sys.platform == "win32":
+        asyncio.run(run())
+    else:
+        import uvloop  # noqa: PLC0415  # not on Windows
+
+        uvloop.run(run())
+
+
+def _check_port(host: str, port: int) -> None:
+    """Say early and in a sentence that a port cannot be had.
+
+    Raises:
+        SettingsError: naming the flag.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            why = (
+                "is taken by another program"
+                if taken
+                else f"cannot be listened on ({error.strerror})"
+            )
+            msg = f"port {port} on {host} {why}; choose another one with --port"
+            raise SettingsError(msg) from error
