@@ -160,7 +160,7 @@ class _Fold:
         self.parameters = state.head.parameters
         self.log_time = state.head.log_time
         window = state.head.id_window
-        self.id_window = IdWindow(window.floor, dict(window.counts))
+        self.id_window = IdWindow(window.floor, dict(window.counts), window.size)
         self.ids = dict(state.ids)
         self.ids_set: dict[bytes, int] = {}
         self.sites: dict[str, _Site] = {}
