@@ -36,7 +36,10 @@ class DictStore:
             seen={s: self._some("seen", s, keys) for s, keys in asked.seen.items()},
             pages=pages,
             page_counts={s: len(self.tables["pages"].get(s, {})) for s in asked.pages},
-            deltas={s: {i for i in ids if i in self.tables["ledger"].get(s, {})} for s, ids in asked.deltas.items()},
+            deltas={
+                s: {i for i in ids if i in self.tables["ledger"].get(s, {})}
+                for s, ids in asked.deltas.items()
+            },
             counters={s: self._some("counters", s, keys) for s, keys in asked.counters.items()},
             page_days={s: deepcopy(self.tables["page_days"].get(s, {})) for s in asked.whole_pages},
         )
@@ -68,7 +71,9 @@ class DictStore:
         self._forget(batch)
         return True
 
-    def run(self, log: list[LogRecord], cuts: list[int], partition: int = 0, partitions: int = 1) -> None:
+    def run(
+        self, log: list[LogRecord], cuts: list[int], partition: int = 0, partitions: int = 1
+    ) -> None:
         """Fold a log from the store's position on, cut before each of `cuts`."""
         edges = sorted({c for c in cuts if self.head.fence.position < c < len(log)} | {len(log)})
         for edge in edges:

@@ -57,7 +57,9 @@ def as_log(records: list[Record | bytes]) -> list[LogRecord]:
         if isinstance(record, bytes):
             log.append(LogRecord(position, NOON, b"", record))
         else:
-            log.append(LogRecord(position, record.received, record.site.encode(), encode_record(record)))
+            log.append(
+                LogRecord(position, record.received, record.site.encode(), encode_record(record))
+            )
     return log
 
 
@@ -73,38 +75,89 @@ def logs(draw: st.DrawFn, size_max: int = 30) -> list[LogRecord]:
     now = NOON
     records: list[Record | bytes] = []
     for index in range(draw(st.integers(1, size_max))):
-        now += draw(st.sampled_from([0, 1, 1000, 10_000, 29 * MINUTE_MS, 31 * MINUTE_MS, HOUR_MS, 11 * HOUR_MS, 51 * HOUR_MS]))
+        now += draw(
+            st.sampled_from(
+                [
+                    0,
+                    1,
+                    1000,
+                    10_000,
+                    29 * MINUTE_MS,
+                    31 * MINUTE_MS,
+                    HOUR_MS,
+                    11 * HOUR_MS,
+                    51 * HOUR_MS,
+                ]
+            )
+        )
         at = now - draw(st.sampled_from([0, 0, 0, 5, MINUTE_MS, HOUR_MS, 23 * HOUR_MS]))
         site = draw(_SITES)
-        kind = draw(st.sampled_from(["view"] * 6 + ["ping", "ping", "delta", "forget", "tally", "garbage"]))
+        kind = draw(
+            st.sampled_from(["view"] * 6 + ["ping", "ping", "delta", "forget", "tally", "garbage"])
+        )
         common: dict[str, Any] = {"site": site, "at": at, "received": now}
         if kind == "view":
             records.append(
                 View(
-                    v=VERSION, id=draw(_IDS), page=draw(_PAGES), visitor=draw(_READERS), previous=draw(_READERS),
-                    day=day_of(at), entry=draw(st.booleans()), **common,
+                    v=VERSION,
+                    id=draw(_IDS),
+                    page=draw(_PAGES),
+                    visitor=draw(_READERS),
+                    previous=draw(_READERS),
+                    day=day_of(at),
+                    entry=draw(st.booleans()),
+                    **common,
                 )  # fmt: skip
             )
         elif kind == "ping":
             records.append(
-                Ping(v=VERSION, id=f"p-{index}", day=day_of(at), visitor=draw(_READERS), previous=draw(_READERS), **common)
+                Ping(
+                    v=VERSION,
+                    id=f"p-{index}",
+                    day=day_of(at),
+                    visitor=draw(_READERS),
+                    previous=draw(_READERS),
+                    **common,
+                )
             )
         elif kind == "delta":
             start = at // HOUR_MS * HOUR_MS
             span = draw(
-                st.sampled_from([Span(3), Span(5, start, start + HOUR_MS), Span(-2, start, start + 3 * HOUR_MS), Span(50, start - 72 * HOUR_MS, start)])
+                st.sampled_from(
+                    [
+                        Span(3),
+                        Span(5, start, start + HOUR_MS),
+                        Span(-2, start, start + 3 * HOUR_MS),
+                        Span(50, start - 72 * HOUR_MS, start),
+                    ]
+                )
             )
             records.append(
                 Delta(
-                    v=VERSION, id=draw(st.sampled_from(["d-1", "d-2", "d-3", "d-4"])), metric=draw(st.sampled_from(list(Metric))),
-                    spans=(span,), pages=draw(st.sampled_from([{}, {"/x": 2}, {"/new": 1}, {"/y/1": -1}])), why="test", **common,
+                    v=VERSION,
+                    id=draw(st.sampled_from(["d-1", "d-2", "d-3", "d-4"])),
+                    metric=draw(st.sampled_from(list(Metric))),
+                    spans=(span,),
+                    pages=draw(st.sampled_from([{}, {"/x": 2}, {"/new": 1}, {"/y/1": -1}])),
+                    why="test",
+                    **common,
                 )  # fmt: skip
             )
         elif kind == "forget":
             pattern = draw(st.sampled_from(["/y/**", "/x", "/**", "nonsense"]))
             records.append(Delta(v=VERSION, id=f"f-{index}", forget=pattern, why="test", **common))
         elif kind == "tally":
-            records.append(Tally(v=VERSION, id=draw(_IDS), day=day_of(at), refused={"bot": draw(st.integers(0, 5))}, **common))
+            records.append(
+                Tally(
+                    v=VERSION,
+                    id=draw(_IDS),
+                    day=day_of(at),
+                    refused={"bot": draw(st.integers(0, 5))},
+                    **common,
+                )
+            )
         else:
-            records.append(draw(st.sampled_from([b"", b"{}", b"\xff", b"[1]", b'{"v":1,"kind":"view"}'])))
+            records.append(
+                draw(st.sampled_from([b"", b"{}", b"\xff", b"[1]", b'{"v":1,"kind":"view"}']))
+            )
     return as_log(records)

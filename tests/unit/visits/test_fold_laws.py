@@ -16,7 +16,9 @@ SMALL = Parameters(pages_max=3, ids_max=8)
 
 @settings(max_examples=300, deadline=None)
 @given(logs(), st.lists(st.integers(1, 29), max_size=8), st.lists(st.integers(1, 29), max_size=8))
-def test_batch_cuts_change_nothing(log: list[LogRecord], cuts: list[int], others: list[int]) -> None:
+def test_batch_cuts_change_nothing(
+    log: list[LogRecord], cuts: list[int], others: list[int]
+) -> None:
     """The state at a position is the same however the log before it was cut into batches."""
     one, two, single = DictStore(SMALL), DictStore(SMALL), DictStore(SMALL)
     one.run(log, cuts)
