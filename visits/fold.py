@@ -214,7 +214,8 @@ class _Fold:
         if item.visitor is None:
             cell[_VISITS] += view.entry
         else:
-            self._see(site, cell, item.visitor, item.previous, view.at)
+            previous = None if item.previous == item.visitor else item.previous
+            self._see(site, cell, item.visitor, previous, view.at)
 
     def _see(
         self, site: _Site, cell: list[int], visitor: bytes, previous: bytes | None, at: int
