@@ -1,0 +1,1 @@
+"""The exhaustive model of how one partition is counted exactly once."""
