@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Install the programs that the tests start, where they are missing: redis-server, Java 17 or newer and
+# Maven (they run and fetch the Kafka broker), a Chromium and a font with the Vietnamese letters.
+# Uses apt-get, as root or through sudo. Where neither is possible it says what to type, and stops.
+set -euo pipefail
+
+JAVA_MAJOR_MIN=17
+
+has() { command -v "$1" >/dev/null 2>&1; }
+java_major() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1; }
+has_java() { has java && [ "$(java_major)" -ge "$JAVA_MAJOR_MIN" ] 2>/dev/null; }
+has_browser() { has chromium || has google-chrome || has chromium-browser; }
+# U+1EF1, "ự": a letter that only fonts made for Vietnamese carry.
+has_font() { has fc-list && [ -n "$(fc-list ':charset=1ef1' family 2>/dev/null | head -n 1)" ]; }
+
+missing=()
+{ has redis-server && has redis-cli; } || missing+=(redis-server)
+has_java || missing+=(default-jre-headless)
+has mvn || missing+=(maven)
+has_browser || missing+=(chromium)
+has_font || missing+=(fontconfig fonts-dejavu-core)
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+line="apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
+if ! has apt-get; then
+  echo "The tests need these programs (Debian's names): ${missing[*]}. Install them with your system's tools, then repeat." >&2
+  exit 1
+fi
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  # Asks for a password only where a person can type it.
+  if has sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+    as_root=(sudo)
+  else
+    printf '%s\n' "The tests need programs that only root can install. Type this line as root, then repeat the command:" \
+      "    $line" >&2
+    exit 1
+  fi
+fi
+
+echo "Installing for the tests: ${missing[*]}"
+# A broken third-party source in the machine's list must not stop us: the install says whether enough was read.
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq ||
+  echo "apt-get update reported errors; going on with what it could read." >&2
+if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+  -o Dpkg::Use-Pty=0 "${missing[@]}" >/dev/null; then
+  printf '%s\n' "Installing failed. Look at the messages above, then type:" "    sudo sh -c '$line'" >&2
+  exit 1
+fi

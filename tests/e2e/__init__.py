@@ -1,0 +1,1 @@
+"""End to end tests: whole services, real processes, a real browser."""
