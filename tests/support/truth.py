@@ -1,0 +1,78 @@
+"""Holds what a pair of backends has counted against the independent oracle over its log."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from services.runtime.backend import Backends
+from tests.support.oracle import Counted, count
+
+
+def sqlite_values(path: Path) -> list[bytes]:
+    """Return all values of an SQLite log, in order."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        return [bytes(value) for (value,) in connection.execute("SELECT value FROM log ORDER BY position")]
+
+
+async def kafka_values(bootstrap: str, topic: str, partition: int) -> list[bytes]:
+    """Return all values of one Kafka partition, in order."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        place = TopicPartition(topic, partition)
+        consumer.assign([place])
+        end = (await consumer.end_offsets([place]))[place]
+        await consumer.seek_to_beginning(place)
+        values: list[bytes] = []
+        while len(values) < end:
+            for records in (await consumer.getmany(timeout_ms=1000, max_records=5000)).values():
+                values += [record.value or b"" for record in records]
+        return values
+    finally:
+        await consumer.stop()
+
+
+async def wait_counted(backends: Backends, ends: dict[int, int], seconds: float = 120.0) -> None:
+    """Wait until every partition is counted up to its end.
+
+    Raises:
+        AssertionError: with what was reached, after `seconds`.
+    """
+    until = time.monotonic() + seconds
+    positions: dict[int, int] = {}
+    while time.monotonic() < until:
+        heads = {partition: await backends.store.head(partition) for partition in ends}
+        positions = {p: -1 if head is None else head.fence.position for p, head in heads.items()}
+        if all(positions[p] >= end for p, end in ends.items()):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"counted to {positions}, the log ends at {ends}")
+
+
+async def compare(backends: Backends, logs: dict[int, list[bytes]]) -> dict[str, Counted]:
+    """Assert that the store equals the oracle on every site and partition; return the oracle's numbers."""
+    found: dict[str, Counted] = {}
+    for partition, values in logs.items():
+        expected = count(values)
+        dump: dict[str, Any] = await backends.store.dump(partition)
+        for site, numbers in expected.items():
+            counters = dump["counters"].get(site, {})
+            stored = tuple(counters.get(field, 0) for field in ("v", "s", "p"))
+            assert stored == (numbers.views, numbers.visits, numbers.visitors), site
+            assert dump["pages"].get(site, {}) == dict(numbers.pages), site
+            hours = {int(f[2:]): n for f, n in counters.items() if f.startswith("vb")}
+            assert hours == dict(numbers.hours), site
+            books = dump["books"].get(site, {})
+            assert books.get("counted", 0) == numbers.views, site
+            assert books.get("duplicate", 0) == numbers.duplicates, site
+            for reason, n in numbers.refused.items():
+                assert books.get(reason, 0) == n, (site, reason)
+        assert set(dump["counters"]) <= set(expected)
+        found |= expected
+    return found
