@@ -19,7 +19,7 @@ from tests.support.visit_counter import Service
 TESTS = Path(__file__).resolve().parent
 
 # The order of a run of all tests: the quick ones that say most about a mistake first.
-ORDER = ("unit", "contract", "integration", "e2e", "load")
+ORDER = ("unit", "model", "contract", "integration", "e2e", "load")
 
 # A test that takes one of these needs a real server, wherever it stands.
 REAL_PARTS = frozenset(

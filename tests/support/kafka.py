@@ -139,7 +139,7 @@ class KafkaCluster:
         options = [f"-XX:SharedArchiveFile={prepare()}"] if java_options is None else java_options
         ports = [(free_port(), free_port()) for _ in range(node_count)]
         voters = ",".join(f"{n}@{LOOPBACK}:{ports[n - 1][1]}" for n in range(1, node_count + 1))
-        self.brokers: list[KafkaBroker] = []
+        self.nodes: list[KafkaBroker] = []
         for node, (port, controller_port) in enumerate(ports, start=1):
             folder = directory / f"node-{node}"
             folder.mkdir(parents=True)
@@ -152,8 +152,8 @@ class KafkaCluster:
                 heap_megabytes=heap_megabytes,
                 java_options=options,
             )
-            self.brokers.append(broker)
-        self.bootstrap = ",".join(f"{LOOPBACK}:{broker.port}" for broker in self.brokers)
+            self.nodes.append(broker)
+        self.bootstrap = ",".join(f"{LOOPBACK}:{broker.port}" for broker in self.nodes)
 
     def __enter__(self) -> Self:
         """Start all nodes."""
@@ -170,30 +170,30 @@ class KafkaCluster:
 
     def start(self) -> None:
         """Start the nodes that do not run, together, and wait until all are ready."""
-        for broker in self.brokers:
+        for broker in self.nodes:
             if not broker.is_running:
                 broker.start(wait=False)
-        for broker in self.brokers:
+        for broker in self.nodes:
             broker.wait_ready()
 
     def kill(self) -> None:
         """SIGKILL all nodes."""
-        for broker in self.brokers:
+        for broker in self.nodes:
             broker.kill()
 
     def pause(self) -> None:
         """SIGSTOP all nodes."""
-        for broker in self.brokers:
+        for broker in self.nodes:
             broker.pause()
 
     def resume(self) -> None:
         """SIGCONT all nodes."""
-        for broker in self.brokers:
+        for broker in self.nodes:
             broker.resume()
 
     def terminate(self, timeout_seconds: float = 30) -> None:
         """Shut all nodes down in order, one after the other."""
-        for broker in self.brokers:
+        for broker in self.nodes:
             broker.terminate(timeout_seconds)
 
     def restart(self) -> None:

@@ -63,7 +63,7 @@ async def test_a_broker_that_was_shut_down_comes_back(kafka_own: KafkaCluster, t
     await kafka_own.create_topic(topic)
     await produce(kafka_own, topic, [b"kept"])
     await asyncio.to_thread(kafka_own.terminate)
-    assert not kafka_own.brokers[0].is_running
+    assert not kafka_own.nodes[0].is_running
     await asyncio.to_thread(kafka_own.start)
     assert await consume(kafka_own, topic) == [(0, b"kept")]
 
@@ -112,9 +112,9 @@ async def test_three_nodes_take_writes_with_one_down(tmp_path: Path, topic: str)
     with KafkaCluster(tmp_path / "kafka", node_count=3) as cluster:
         await cluster.create_topic(topic)
         await produce(cluster, topic, [b"three"])
-        await asyncio.to_thread(cluster.brokers[2].kill)
+        await asyncio.to_thread(cluster.nodes[2].kill)
         await produce(cluster, topic, [b"two"])
-        await asyncio.to_thread(cluster.brokers[1].kill)
+        await asyncio.to_thread(cluster.nodes[1].kill)
         with pytest.raises((KafkaError, TimeoutError)):
             await asyncio.wait_for(produce(cluster, topic, [b"one"]), 5)
         await asyncio.to_thread(cluster.start)

@@ -1,0 +1,53 @@
+# The commands of the project. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test unit check bench format coverage lock environment tools clean
+
+PYTHON_BIN := .venv/bin/python
+PYTEST := $(PYTHON_BIN) -m pytest
+
+# Flags for the commands that take some: make run ARGS="--data /tmp/counter", make test ARGS="-x".
+ARGS ?=
+PORT ?=
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Start the counter with its demo portal (PORT=8080, ARGS= for further flags)
+	@scripts/environment.sh run
+	@.venv/bin/visit-counter up $(if $(PORT),--port $(PORT)) $(ARGS)
+
+test: tools ## Install what the tests need, then run every test
+	$(PYTEST) -m "" --durations=25 $(ARGS)
+
+unit: environment ## Run the tests that need no server, in seconds
+	$(PYTEST) $(ARGS)
+
+check: environment ## Format, lint, types and import rules, as CI and pre-commit run them
+	$(PYTHON_BIN) -m ruff format --check .
+	$(PYTHON_BIN) -m ruff check .
+	$(PYTHON_BIN) -m mypy
+	.venv/bin/lint-imports
+
+format: environment ## Put the source in its form and mend what can be mended
+	$(PYTHON_BIN) -m ruff format .
+	$(PYTHON_BIN) -m ruff check --fix .
+
+coverage: environment ## Show what the quick tests do not reach; every branch of visits/ must be
+	$(PYTEST) tests/unit --cov=visits --cov-report=term-missing --cov-fail-under=100 $(ARGS)
+
+bench: tools ## Measure rates and latencies on this machine
+	$(PYTHON_BIN) -m tests.bench $(ARGS)
+
+lock: environment ## Bring uv.lock up to pyproject.toml
+	$(PYTHON_BIN) -m uv lock
+
+environment:
+	@scripts/environment.sh dev
+
+tools: environment
+	@scripts/test-tools.sh
+	@$(PYTHON_BIN) -m tests.support.kafka
+
+clean: ## Remove the environment and all caches of this folder
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
