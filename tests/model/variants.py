@@ -145,6 +145,13 @@ VARIANTS = (
         LOST_TAIL,
     ),
     Variant(
+        "M fetch errors mended in silence",
+        "mixed",
+        "The tail is lost and grown again between two fetches of a running aggregator.",
+        Protocol(sees_fetch_errors=False),
+        LOST_TAIL,
+    ),
+    Variant(
         "L retention skipped (reset to earliest)",
         "lost",
         "The client library jumps over what retention removed, and nobody is told.",

@@ -127,6 +127,9 @@ class Protocol:
     """each_batch: asked of the log after the fetch and before the apply. All but "never" also ask
     when seeking and while idle."""
     fingerprint: bool = True
+    sees_fetch_errors: bool = True
+    """Whether a broken connection makes the aggregator find its place again, or the client library
+    mends it in silence."""
     heartbeat: bool = True
     """Whether an idle aggregator looks at the fence and the log now and then (`touch`)."""
     state_read: Literal[
@@ -304,7 +307,8 @@ def _fetch(protocol: Protocol, world: World, me: int) -> Iterator[Step]:
     mine, log = world.aggregators[me], world.log
     assert mine.place is not None
     first = mine.place.position
-    if mine.epoch != log.epoch or first > len(log.records):
+    is_broken = mine.epoch != log.epoch and protocol.sees_fetch_errors
+    if is_broken or first > len(log.records):
         yield "fetch fails", _become(world, me, Aggregator("down"))
         return
     if first < log.low:
