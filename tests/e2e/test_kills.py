@@ -114,7 +114,7 @@ async def test_kafka_and_redis_count_exactly_once_through_kills(
         "ingest": ingest,
         "aggregator": aggregator,
         "redis": redis_own,
-        "broker": kafka_own.nodes[0],
+        "broker": kafka_own.brokers[0],
     }
     outcome = await load_and_kill(ingest.base_url, victims)
     await asyncio.to_thread(ingest.terminate)
