@@ -114,7 +114,10 @@ class Aggregator:
         """Follow the assignment, locate what is not located, and count what has arrived."""
         self._follow_assignment(consumer)
         await self._locate()
-        for fetched in await consumer.fetch(FETCH_WAIT_SECONDS):
+        arrived = await consumer.fetch(FETCH_WAIT_SECONDS)
+        if any(fetched.records for fetched in arrived) and not await self._is_same_log():
+            return
+        for fetched in arrived:
             partition = self._partitions.get(fetched.partition)
             if partition is not None:
                 await self._guarded(partition, partition.take(fetched))
@@ -147,20 +150,26 @@ class Aggregator:
         now = time.monotonic()
         waiting = [partition for partition in self._partitions.values() if not partition.is_running]
         if self._log_id is None or waiting or now - self._log_id_at >= LOG_ID_SECONDS:
-            if waiting and self._log_id is not None and now - self._log_id_at < 1.0:
-                log_id = self._log_id
-            else:
-                log_id = await self._log.log_id()
-                self._log_id_at = now
-            if self._log_id is not None and log_id != self._log_id:
-                detail = f"the log was {self._log_id}, now it is {log_id}"
-                for partition in self._partitions.values():
-                    partition.stop(PartitionStoppedError(StoppedState.WRONG_LOG, detail))
-            self._log_id = log_id
+            await self._is_same_log()
+            log_id = self._log_id
+            assert log_id is not None
             if waiting and await self._store.meta() is None:
                 await self._hold_to_meta()
             for partition in waiting:
                 await self._guarded(partition, partition.locate(log_id))
+
+    async def _is_same_log(self) -> bool:
+        """Ask which log it is; stop every partition that was counted from another one.
+
+        Asked after every fetch that brought records: a topic made anew that has outgrown the position would
+        otherwise be counted under the old fence (`tests/model/`, rows I and J).
+        """
+        self._log_id, self._log_id_at = await self._log.log_id(), time.monotonic()
+        strangers = [p for p in self._partitions.values() if p.log_id not in {None, self._log_id}]
+        for partition in strangers:
+            detail = f"the log was {partition.log_id}, now it is {self._log_id}"
+            partition.stop(PartitionStoppedError(StoppedState.WRONG_LOG, detail))
+        return not strangers
 
     async def _each(self, action: object) -> None:
         assert callable(action)

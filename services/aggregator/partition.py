@@ -73,6 +73,11 @@ class Partition:
         return None if self._fence is None else self._fence.position
 
     @property
+    def log_id(self) -> str | None:
+        """The log this partition is counted from; `None` while locating."""
+        return None if self._fence is None else self._fence.log_id
+
+    @property
     def is_running(self) -> bool:
         """Claim that the position is known and records are taken."""
         return self._fence is not None
