@@ -261,13 +261,11 @@ class SqliteFile:
             raise translate(error, self.path, unavailable) from error
         try:
             _prepare(connection, self.path)
-        except sqlite3.Error as error:
+        except BaseException as error:
             connection.close()
             self._release_lock()
-            raise translate(error, self.path, unavailable) from error
-        except BaseException:
-            connection.close()
-            self._release_lock()
+            if isinstance(error, sqlite3.Error):
+                raise _opening_error(error, self.path, unavailable) from error
             raise
         self._writer = connection
         status = self.path.stat()
@@ -291,6 +289,8 @@ class SqliteFile:
                 self._readers.pop().close()
         with contextlib.suppress(sqlite3.Error):
             if self._writer is not None:
+                # One that never wrote would leave the empty side files of its readers behind.
+                self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 self._writer.close()
         self._writer = None
         self._release_lock()
@@ -332,6 +332,18 @@ def translate(
     if code in {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}:
         return PartitionStoppedError(StoppedState.STORE_CORRUPT, f"{path}: {error}")
     return unavailable(f"{path}: {error}")
+
+
+def _opening_error(
+    error: sqlite3.Error, path: Path, unavailable: type[UnavailableError]
+) -> VisitCounterError:
+    """Return what an error at the start means: what is no database does not become one later."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB:
+        return SettingsError(f"{path} is no SQLite file: name another one")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return SettingsError(f"{path} is damaged ({error}): put a backup in its place")
+    return translate(error, path, unavailable)
 
 
 _SENTENCES = {
@@ -382,37 +394,33 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     """
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA secure_delete = ON")
-    try:
-        _make_tables(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
-            raise SettingsError(f"{path} is no SQLite file: name another one") from error
-        raise
-
-
-def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if application != APPLICATION_ID and (application or tables):
-            raise SettingsError(f"{path} is an SQLite file of another program: name another file")
-        if version > SCHEMA:
-            raise SettingsError(
-                f"{path} has schema {version}, this release reads {SCHEMA}: upgrade visit-counter"
-            )
-        if not tables:
-            for statement in SCHEMA_SQL:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        _make_tables(connection, path)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    connection.execute("PRAGMA journal_mode = WAL").fetchone()
+
+
+def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application != APPLICATION_ID and (application or tables):
+        raise SettingsError(f"{path} is an SQLite file of another program: name another file")
+    if version > SCHEMA:
+        raise SettingsError(
+            f"{path} has schema {version}, this release reads {SCHEMA}: upgrade visit-counter"
+        )
+    if tables:
+        return
+    for statement in SCHEMA_SQL:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
 def _checkpoint(connection: sqlite3.Connection) -> None:
