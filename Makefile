@@ -21,7 +21,7 @@ test: tools ## Install what the tests need, then run every test
 	$(PYTEST) -m "" --durations=25 $(ARGS)
 
 unit: environment ## Run the tests that need no server, in seconds
-	$(PYTEST) $(ARGS)
+	$(PYTEST) --ignore=tests/integration --ignore=tests/e2e --ignore=tests/load $(ARGS)
 
 check: environment ## Format, lint, types and import rules, as CI and pre-commit run them
 	$(PYTHON_BIN) -m ruff format --check .
