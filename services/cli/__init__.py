@@ -25,7 +25,7 @@ def main() -> None:
     try:
         app()
     except VisitCounterError as error:
-        print(f"visit-counter: {error}", file=sys.stderr)  # noqa: T201  # a command line speaks
+        print(f"visit-counter: {error}", file=sys.stderr)  # a command line speaks
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

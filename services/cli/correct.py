@@ -200,7 +200,7 @@ def ledger(
         key=lambda e: e.position,
     )
     if as_json:
-        print(msgspec.json.encode(entries).decode())  # noqa: T201  # to be piped
+        print(msgspec.json.encode(entries).decode())  # to be piped
         return
     table = Table(
         "position", "when", "outcome", "metric", "amount", "pages", "who", "why", "evidence"

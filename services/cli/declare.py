@@ -126,8 +126,8 @@ def site_add(
 
     _edit(path, add)
     found = site_of(configuration(path), site)
-    print(f'<script async src="{BASE_URL_HINT}/widget/v1.js" data-site="{found.id}"></script>')  # noqa: T201
-    print(f'<visit-counter site="{found.id}"></visit-counter>')  # noqa: T201
+    print(f'<script async src="{BASE_URL_HINT}/widget/v1.js" data-site="{found.id}"></script>')
+    print(f'<visit-counter site="{found.id}"></visit-counter>')
 
 
 def site_list(config: Config = None) -> None:
@@ -165,8 +165,8 @@ def token_new(site: SiteId, config: Config = None) -> None:
         _table(document, site).setdefault("tokens", tomlkit.array()).append(digest)
 
     _edit(config or Path(CONFIG_NAME), add)
-    print(token)  # noqa: T201  # to be piped
-    print(f"kept as {digest[:20]}…; this is the only time the token is shown", file=sys.stderr)  # noqa: T201
+    print(token)  # to be piped
+    print(f"kept as {digest[:20]}…; this is the only time the token is shown", file=sys.stderr)
 
 
 def token_revoke(
@@ -208,7 +208,7 @@ def _print_sites(config: Path | None) -> None:
         console.print("no sites yet: visit-counter site add my-portal --name 'My portal'")
 
 
-def _table(document: tomlkit.TOMLDocument, site: str) -> Any:  # noqa: ANN401  # tomlkit's tables have no common type
+def _table(document: tomlkit.TOMLDocument, site: str) -> Any:  # tomlkit's tables have no common type
     """Return a site's table in the file.
 
     Raises:
@@ -221,7 +221,7 @@ def _table(document: tomlkit.TOMLDocument, site: str) -> Any:  # noqa: ANN401  #
     return sites[site]
 
 
-def _edit(path: Path, change: Any) -> None:  # noqa: ANN401  # a function on a tomlkit document
+def _edit(path: Path, change: Any) -> None:  # a function on a tomlkit document
     """Change the file in place, comments kept, and take the change back if the result cannot be used."""
     if not path.is_file():
         msg = f"{path}: no such file; `visit-counter init` writes one"

@@ -69,12 +69,12 @@ def up(
             *demo,
         ]
 
-    print(f"visit-counter: http address  {scheme}://{host}:{port}/", flush=True)  # noqa: T201  # the line people look for
+    print(f"visit-counter: http address  {scheme}://{host}:{port}/", flush=True)  # the line people look for
     if is_demo:
         print(
             f"visit-counter: demo portal, site {DEMO_SITE!r}, sample figures. Stop with Ctrl-C.",
             flush=True,
-        )  # noqa: T201
+        )
     _run("visit-counter", found, parts, host, port, tls_cert, tls_key)
 
 

@@ -16,6 +16,8 @@ from visits.refusal import HTTP_STATUS, Refusal
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
+SERVER_ERROR = 500
+"""HTTP status codes from here on are the server's fault (RFC 9110 section 15.6)."""
 _encoder = msgspec.json.Encoder()
 
 
@@ -87,7 +89,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def on_http(_request: Request, error: HTTPException) -> Response:
         reasons = {404: "not_found", 405: "method", 413: "too_large"}
         reason = reasons.get(
-            error.status_code, "malformed" if error.status_code < 500 else "unavailable"
+            error.status_code, "malformed" if error.status_code < SERVER_ERROR else "unavailable"
         )
         headers = dict(error.headers or {})
         return problem_response(

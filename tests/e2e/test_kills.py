@@ -7,8 +7,6 @@ import os
 import random
 from pathlib import Path
 
-import pytest
-
 from services.cli.option import configuration
 from services.runtime.backend import make_backends
 from tests.conftest import StartService
@@ -24,12 +22,16 @@ VIEWS = 20_000
 RATE = 1_100.0
 KILLS = 12
 PARTITIONS = 4
-SITES = {"thanhxuan": {}, "caugiay": {}, "hadong": {}}
+SITES: dict[str, dict[str, object]] = {"thanhxuan": {}, "caugiay": {}, "hadong": {}}
 SERVER = {"trusted_proxies": ["127.0.0.1/32"], "rate_limit_per_second": 0}
-SEED = int(os.environ.get("VISIT_COUNTER_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
+SEED = int(os.environ.get("VISIT_COUNTER_TEST_SEED", "0")) or random.SystemRandom().randrange(
+    1, 10**6
+)
 
 
-async def kill_and_restart(victims: dict[str, Process], rng: random.Random, seconds: float) -> list[str]:
+async def kill_and_restart(
+    victims: dict[str, Process], rng: random.Random, seconds: float
+) -> list[str]:
     """Kill something at random moments over `seconds`, each restarted at once; return who was killed."""
     killed: list[str] = []
     names = sorted(victims)
@@ -114,7 +116,7 @@ async def test_kafka_and_redis_count_exactly_once_through_kills(
         "ingest": ingest,
         "aggregator": aggregator,
         "redis": redis_own,
-        "broker": kafka_own.brokers[0],
+        "broker": kafka_own.nodes[0],
     }
     outcome = await load_and_kill(ingest.base_url, victims)
     await asyncio.to_thread(ingest.terminate)

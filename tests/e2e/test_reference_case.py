@@ -41,8 +41,17 @@ ROOM_SECONDS = 120
 
 def command(config: Path, *arguments: str | Path) -> str:
     """Run a command of ours and return what it printed."""
-    argv: Sequence[str] = [sys.executable, "-m", "services.cli", *map(str, arguments), "--config", str(config)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY)
+    argv: Sequence[str] = [
+        sys.executable,
+        "-m",
+        "services.cli",
+        *map(str, arguments),
+        "--config",
+        str(config),
+    ]
+    done = subprocess.run(
+        argv, capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -67,12 +76,26 @@ async def make_reference(config: Path, ingest: Service, tmp_path: Path, *, reade
     numbers = {name: REFERENCE[name] - READERS for name in ("total", "year", "month", "week")}
     options = [text for name, n in numbers.items() for text in (f"--{name}", str(n))]
     printed = await asyncio.to_thread(
-        command, config, "open-balance", "--site", SITE, *options, "--pages", pages, "--evidence", "test"
+        command,
+        config,
+        "open-balance",
+        "--site",
+        SITE,
+        *options,
+        "--pages",
+        pages,
+        "--evidence",
+        "test",
     )
     assert f"Tổng số truy cập: {numbers['total']}" in printed
     assert "counted at" in printed
     visits = [
-        Visit(f"reader-{n:06d}", SITE, "/tin-tuc/bai-1" if n == 0 else "/", f"198.51.{n // 250}.{n % 250 + 1}")
+        Visit(
+            f"reader-{n:06d}",
+            SITE,
+            "/tin-tuc/bai-1" if n == 0 else "/",
+            f"198.51.{n // 250}.{n % 250 + 1}",
+        )
         for n in range(readers)
     ]
     outcome = await send(ingest.base_url, visits, 2_000)
@@ -99,13 +122,22 @@ async def check_api(api: Service, readers: int = READERS) -> None:
 
 
 async def test_reference_case_on_kafka_and_redis(
-    tmp_path: Path, start_service: StartService, kafka: KafkaCluster, redis_server: RedisServer, topic: str
+    tmp_path: Path,
+    start_service: StartService,
+    kafka: KafkaCluster,
+    redis_server: RedisServer,
+    topic: str,
 ) -> None:
     """open-balance and 1,134 live readers give exactly the reference numbers on the production pair."""
     await wait_for_room()
     log_url = f"kafka://{kafka.bootstrap}/{topic}"
     config = write_config(
-        tmp_path / "visit-counter.toml", log_url, redis_server.url, {SITE: {}}, server=SERVER, log={"partitions": 4}
+        tmp_path / "visit-counter.toml",
+        log_url,
+        redis_server.url,
+        {SITE: {}},
+        server=SERVER,
+        log={"partitions": 4},
     )
     ingest = start_service("ingest", config)
     start_service("aggregator", config)
@@ -146,6 +178,10 @@ async def test_reference_case_embedded_and_in_a_browser(
             "element => (element.shadowRoot && element.shadowRoot.querySelector('[part~=panel]') || {innerText: ''}).innerText.trim()"
         )
     assert text == LINES
-    views = await page.locator("visit-counter").nth(1).evaluate("element => element.shadowRoot.textContent")
+    views = (
+        await page.locator("visit-counter")
+        .nth(1)
+        .evaluate("element => element.shadowRoot.textContent")
+    )
     assert "Lượt xem: 56" in " ".join(views.split())
     await check_api(up)

@@ -20,7 +20,7 @@ from visits.codec import encode_record
 from visits.partition import partition_of
 
 PARTITIONS = 2
-SITES = {"a": {}, "b": {}, "c": {}, "d": {}}
+SITES: dict[str, dict[str, object]] = {"a": {}, "b": {}, "c": {}, "d": {}}
 
 
 @pytest.fixture
@@ -39,7 +39,13 @@ async def write(backends: Backends, first: int, count: int) -> None:
     now = time.time_ns() // 1_000_000
     for site in SITES:
         records = [
-            view(now, site=site, id=f"{site}-{first + n:06d}", page=f"/{n % 7}", visitor=f"{n % 50:016x}")
+            view(
+                now,
+                site=site,
+                id=f"{site}-{first + n:06d}",
+                page=f"/{n % 7}",
+                visitor=f"{n % 50:016x}",
+            )
             for n in range(count)
         ]
         values = [(site.encode(), encode_record(record)) for record in records]
@@ -54,7 +60,9 @@ async def check_exact(backends: Backends, cluster: KafkaCluster, topic: str, vie
     assert sum(numbers.views for numbers in found.values()) == views
 
 
-async def wait_state(service: Service, state: str, partitions: set[str], seconds: float = 45.0) -> None:
+async def wait_state(
+    service: Service, state: str, partitions: set[str], seconds: float = 45.0
+) -> None:
     """Wait until exactly these partitions are in a named state."""
     until = time.monotonic() + seconds
     found: set[str] = set()
@@ -144,7 +152,9 @@ async def test_a_cut_log_stops_its_partition_and_the_others_go_on(
         await asyncio.to_thread(aggregator.kill)
         await write(backends, 100, 100)
         cut = partition_of("a", PARTITIONS)
-        ends = {p: len(await kafka_values(kafka_own.bootstrap, topic, p)) for p in range(PARTITIONS)}
+        ends = {
+            p: len(await kafka_values(kafka_own.bootstrap, topic, p)) for p in range(PARTITIONS)
+        }
         await kafka_own.delete_records(topic, cut, ends[cut] - 5)
         await asyncio.to_thread(aggregator.start, wait=False)
         await wait_counted(backends, {1 - cut: ends[1 - cut]})
@@ -154,7 +164,11 @@ async def test_a_cut_log_stops_its_partition_and_the_others_go_on(
 
 
 async def test_a_log_behind_its_store_stops_its_partition(
-    config: Path, kafka_own: KafkaCluster, redis_own: RedisServer, topic: str, start_service: StartService
+    config: Path,
+    kafka_own: KafkaCluster,
+    redis_own: RedisServer,
+    topic: str,
+    start_service: StartService,
 ) -> None:
     """A store counted further than the log reaches is never set back silently; the other partition goes on."""
     backends = make_backends(configuration(config))
@@ -168,7 +182,9 @@ async def test_a_log_behind_its_store_stops_its_partition(
         with redis_own.client() as client:
             client.hset(f"vc:{{{behind}}}:g1:head", "position", "1000000")
         await write(backends, 100, 50)
-        ends = {p: len(await kafka_values(kafka_own.bootstrap, topic, p)) for p in range(PARTITIONS)}
+        ends = {
+            p: len(await kafka_values(kafka_own.bootstrap, topic, p)) for p in range(PARTITIONS)
+        }
         await asyncio.to_thread(aggregator.start, wait=False)
         await wait_counted(backends, {1 - behind: ends[1 - behind]})
         await wait_state(aggregator, "log_behind_store", {str(behind)})

@@ -47,7 +47,9 @@ class Outcome:
     seconds: float = 0.0
 
 
-def draw_visits(seed: int, count: int, sites: list[str], *, readers: int = 2_000, pages: int = 50) -> list[Visit]:
+def draw_visits(
+    seed: int, count: int, sites: list[str], *, readers: int = 2_000, pages: int = 50
+) -> list[Visit]:
     """Draw views: seeded, every one with an id of its own."""
     rng = random.Random(seed)
     return [
@@ -68,7 +70,9 @@ async def send(base_url: str, visits: list[Visit], rate: float) -> Outcome:
     timeout = aiohttp.ClientTimeout(total=5)
     began = time.monotonic()
     async with (
-        aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=200)) as session,
+        aiohttp.ClientSession(
+            timeout=timeout, connector=aiohttp.TCPConnector(limit=200)
+        ) as session,
         asyncio.TaskGroup() as tasks,
     ):
         for number, visit in enumerate(visits):
@@ -82,9 +86,15 @@ async def send(base_url: str, visits: list[Visit], rate: float) -> Outcome:
     return outcome
 
 
-async def _send_one(session: aiohttp.ClientSession, base_url: str, visit: Visit, outcome: Outcome) -> None:
+async def _send_one(
+    session: aiohttp.ClientSession, base_url: str, visit: Visit, outcome: Outcome
+) -> None:
     body = json.dumps({"site": visit.site, "page": visit.page, "id": visit.id})
-    headers = {"User-Agent": visit.agent, "X-Forwarded-For": visit.address, "Content-Type": "text/plain"}
+    headers = {
+        "User-Agent": visit.agent,
+        "X-Forwarded-For": visit.address,
+        "Content-Type": "text/plain",
+    }
     until = time.monotonic() + TRIES_SECONDS
     pause = 0.05
     while time.monotonic() < until:

@@ -21,7 +21,7 @@ def day_of(at: int) -> str:
     return datetime.fromtimestamp(at / 1000, ZONE).date().isoformat()
 
 
-def view(at: int = NOON, **values: Any) -> View:  # noqa: ANN401  # fields of the record
+def view(at: int = NOON, **values: Any) -> View:  # fields of the record
     """Return a view with sensible values."""
     given: dict[str, Any] = {
         "v": VERSION,
@@ -36,7 +36,7 @@ def view(at: int = NOON, **values: Any) -> View:  # noqa: ANN401  # fields of th
     return View(**(given | values))
 
 
-def ping(at: int, **values: Any) -> Ping:  # noqa: ANN401  # fields of the record
+def ping(at: int, **values: Any) -> Ping:  # fields of the record
     """Return a ping with sensible values."""
     given: dict[str, Any] = {
         "v": VERSION,
@@ -107,7 +107,7 @@ def logs(draw: st.DrawFn, size_max: int = 30) -> list[LogRecord]:
                     day=day_of(at),
                     entry=draw(st.booleans()),
                     **common,
-                )  # fmt: skip
+                )
             )
         elif kind == "ping":
             records.append(
@@ -141,7 +141,7 @@ def logs(draw: st.DrawFn, size_max: int = 30) -> list[LogRecord]:
                     pages=draw(st.sampled_from([{}, {"/x": 2}, {"/new": 1}, {"/y/1": -1}])),
                     why="test",
                     **common,
-                )  # fmt: skip
+                )
             )
         elif kind == "forget":
             pattern = draw(st.sampled_from(["/y/**", "/x", "/**", "nonsense"]))

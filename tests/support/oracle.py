@@ -1,6 +1,8 @@
-"""An independent oracle: counts a log's JSON values in order, in plain Python, without a line of `visits/`.
+"""An independent oracle: counts a log's JSON values in order, in plain Python, without a line of
+`visits/`.
 
-It follows the words of the design (a view, a visit, a visitor, an id known for an hour of log time), not the code.
+It follows the words of the design (a view, a visit, a visitor, an id known for an hour of log
+time), not the code.
 """
 
 from __future__ import annotations

@@ -17,7 +17,10 @@ from tests.support.oracle import Counted, count
 def sqlite_values(path: Path) -> list[bytes]:
     """Return all values of an SQLite log, in order."""
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-        return [bytes(value) for (value,) in connection.execute("SELECT value FROM log ORDER BY position")]
+        return [
+            bytes(value)
+            for (value,) in connection.execute("SELECT value FROM log ORDER BY position")
+        ]
 
 
 async def kafka_values(bootstrap: str, topic: str, partition: int) -> list[bytes]:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.support.logs import NOON, as_log, logs, view
 from visits.codec import FutureVersionError, LogRecord, decode_batch, decode_record, encode_record
-from visits.errors import DeltaError, RecordError
 from visits.delta import opening_spans, spread
+from visits.errors import DeltaError, RecordError
 from visits.fence import fingerprint
 from visits.partition import partition_of
 from visits.pseudonym import network_of, pseudonym

@@ -9,7 +9,7 @@ from tests.support.dictstore import DictStore
 from tests.support.logs import NOON, as_log, ping, view
 from visits.counters import DAY_MS, HOUR_MS, MINUTE_MS, Metric
 from visits.delta import LedgerEntry
-from visits.record import VERSION, AMOUNT_MAX, Delta, Probe, Record, Span, Tally
+from visits.record import AMOUNT_MAX, VERSION, Delta, Probe, Record, Span, Tally
 from visits.state import Parameters
 
 MIDNIGHT = NOON + 12 * HOUR_MS

@@ -28,5 +28,9 @@ def test_the_fold_equals_the_oracle(log: list[LogRecord]) -> None:
         books = store.tables["books"].get(site, {})
         assert books.get("duplicate", 0) == expected.duplicates
         assert books.get("bot", 0) == expected.refused["bot"]
-        hours = {int(f[2:]): n for f, n in store.tables["counters"].get(site, {}).items() if f.startswith("vb")}
+        hours = {
+            int(f[2:]): n
+            for f, n in store.tables["counters"].get(site, {}).items()
+            if f.startswith("vb")
+        }
         assert hours == expected.hours
