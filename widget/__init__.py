@@ -1,1 +1,49 @@
 """The browser side: one script, its types, and the demo portal. Files only; the api serves them."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+VERSION = "1.0.0"
+"""Version of the script, in the path of its immutable address."""
+
+_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+
+
+@cache
+def script() -> bytes:
+    """Return the widget's script."""
+    return (files(__name__) / "visit-counter.js").read_bytes()
+
+
+@cache
+def _demo_files() -> dict[str, str]:
+    """Return path as the browser asks for it → file within the demo's folder."""
+    found: dict[str, str] = {}
+    demo = files(__name__) / "demo"
+    for folder, prefix in ((demo, ""), (demo / "tin-tuc", "tin-tuc/")):
+        if not folder.is_dir():
+            continue
+        for entry in folder.iterdir():
+            name, _, ending = entry.name.rpartition(".")
+            if ending not in _TYPES:
+                continue
+            found[f"/{prefix}{entry.name}"] = f"{prefix}{entry.name}"
+            if ending == "html":
+                found["/" if name == "index" else f"/{prefix}{name}"] = f"{prefix}{entry.name}"
+    return found
+
+
+def demo_page(path: str) -> tuple[bytes, str] | None:
+    """Return a page of the demo portal and its content type; `None` for a path it does not have."""
+    name = _demo_files().get(path)
+    if name is None:
+        return None
+    content = (files(__name__) / "demo").joinpath(*name.split("/")).read_bytes()
+    return content, _TYPES[name.rpartition(".")[2]]

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from visits.errors import InputError, UnavailableError
+from visits.errors import InputError, PartitionStoppedError, UnavailableError
 from visits.refusal import HTTP_STATUS, Refusal
 
 PROBLEM_TYPE = "application/problem+json"
@@ -76,6 +76,10 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(UnavailableError)
     async def on_unavailable(_request: Request, error: UnavailableError) -> Response:
+        return problem_response(ProblemError("unavailable", str(error)))
+
+    @app.exception_handler(PartitionStoppedError)
+    async def on_stopped(_request: Request, error: PartitionStoppedError) -> Response:
         return problem_response(ProblemError("unavailable", str(error)))
 
     @app.exception_handler(RequestValidationError)

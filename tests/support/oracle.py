@@ -34,7 +34,7 @@ class Counted:
 def count(values: Iterable[bytes]) -> dict[str, Counted]:
     """Count the values of one partition in log order; returns site → what it amounts to."""
     sites: dict[str, Counted] = {}
-    last_seen: dict[tuple[str, str], int] = {}
+    last_seen: dict[tuple[str, str | None], int] = {}
     stored: dict[tuple[str, str], int] = {}
     clock = 0
     for value in values:
@@ -63,7 +63,7 @@ def count(values: Iterable[bytes]) -> dict[str, Counted]:
     return sites
 
 
-def _view(counted: Counted, last_seen: dict[tuple[str, str], int], record: dict[str, Any]) -> None:
+def _view(counted: Counted, last_seen: dict[tuple[str, str | None], int], record: dict[str, Any]) -> None:
     at = record["at"]
     counted.views += 1
     counted.ids.add(record["id"])

@@ -1,0 +1,215 @@
+"""Waiting requests share a batch: one bounded queue and one task a partition, one append in flight (DESIGN 3.4).
+
+A waiter learns its position only after the log acknowledged the batch. What is past its deadline leaves the queue unsent; what is
+in flight by then has an unknown outcome, and its sender tries again with the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+import structlog
+
+from services.backends.port import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, EventLog
+from visits.errors import LogUnavailableError, UnavailableError
+
+WAITERS_MAX = 20_000
+"""Records that may wait for one partition; about one second of a process's work (DESIGN 6)."""
+
+DEADLINE_SECONDS = 2.0
+"""How long a sender waits for the log (DESIGN 3.4)."""
+
+LINGER_SECONDS = 0.002
+"""How long an idle partition waits for company before its first append (DESIGN 3.4)."""
+
+SWEEP_SECONDS = 0.1
+"""How often deadlines are looked at: one timer for all waiters."""
+
+log = structlog.get_logger()
+
+
+class NotTakenError(LogUnavailableError):
+    """The record was never sent to the log: here the outcome is known."""
+
+
+class _Waiter:
+    __slots__ = ("deadline", "future", "key", "value")
+
+    def __init__(
+        self, key: bytes, value: bytes, future: asyncio.Future[int | None], deadline: float
+    ) -> None:
+        self.key = key
+        self.value = value
+        self.future = future
+        self.deadline = deadline
+
+
+class Batcher:
+    """Appends records to the log, many at a time."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        on_outcome: Callable[[UnavailableError | None], None] = lambda _error: None,
+        *,
+        waiters_max: int = WAITERS_MAX,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
+        """Append to `event_log`; `on_outcome` hears of every append, with `None` or its error."""
+        self._log = event_log
+        self._on_outcome = on_outcome
+        self._waiters_max = waiters_max
+        self._deadline_seconds = deadline_seconds
+        self._lanes: dict[int, _Lane] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait, in queues and in flight."""
+        return sum(lane.waiting for lane in self._lanes.values())
+
+    def submit(self, partition: int, key: bytes, value: bytes) -> asyncio.Future[int | None]:
+        """Queue one record; must be called within the event loop.
+
+        Returns:
+            Its position once it is durable, `None` where the log did not tell, or `LogUnavailableError` after at most
+            `deadline_seconds`, the outcome then being unknown.
+
+        Raises:
+            NotTakenError: the queue is full.
+        """
+        lane = self._lanes.get(partition)
+        if lane is None:
+            lane = self._lanes[partition] = _Lane(self._log, partition, self._on_outcome)
+        if lane.waiting >= self._waiters_max:
+            raise NotTakenError("too many views wait for the log already; not taken")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int | None] = loop.create_future()
+        lane.add(_Waiter(key, value, future, monotonic() + self._deadline_seconds))
+        if self._sweep is None:
+            self._sweep = loop.call_later(SWEEP_SECONDS, self._on_sweep)
+        return future
+
+    async def drain(self) -> None:
+        """Return once nothing waits any more; deadlines bound it."""
+        while self.waiting:
+            await asyncio.sleep(LINGER_SECONDS)
+
+    async def close(self) -> None:
+        """End the tasks; who still waits is told that the outcome is unknown."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for lane in self._lanes.values():
+            await lane.close()
+        self._lanes.clear()
+
+    def _on_sweep(self) -> None:
+        now = monotonic()
+        for lane in self._lanes.values():
+            lane.expire(now)
+        self._sweep = (
+            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._on_sweep)
+            if self.waiting
+            else None
+        )
+
+
+class _Lane:
+    """The queue of one partition and the task that empties it."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        partition: int,
+        on_outcome: Callable[[UnavailableError | None], None],
+    ) -> None:
+        self._log = event_log
+        self._partition = partition
+        self._on_outcome = on_outcome
+        self._queue: deque[_Waiter] = deque()
+        self._in_flight: list[_Waiter] = []
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name=f"batcher-{partition}")
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue) + len(self._in_flight)
+
+    def add(self, waiter: _Waiter) -> None:
+        self._queue.append(waiter)
+        self._news.set()
+
+    def expire(self, now: float) -> None:
+        """Give up what is past its deadline: unsent where it still waits, unknown where it is in flight."""
+        while self._queue and self._queue[0].deadline <= now:
+            _fail(self._queue.popleft(), NotTakenError("the log is too slow; not taken"))
+        for waiter in self._in_flight:
+            if waiter.deadline > now:
+                break
+            _fail(waiter, LogUnavailableError("the log did not acknowledge in time"))
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        for waiter in self._in_flight:
+            _fail(waiter, LogUnavailableError("this process is stopping"))
+        for waiter in self._queue:
+            _fail(waiter, NotTakenError("this process is stopping; not taken"))
+        self._in_flight = []
+        self._queue.clear()
+
+    async def _run(self) -> None:
+        while True:
+            if not self._queue:
+                self._news.clear()
+                await self._news.wait()
+                await asyncio.sleep(LINGER_SECONDS)
+            self._in_flight = self._take()
+            if self._in_flight:
+                await self._append()
+                self._in_flight = []
+
+    def _take(self) -> list[_Waiter]:
+        """Take the next batch off the queue: all that waits, within the log's limits."""
+        taken: list[_Waiter] = []
+        size = 0
+        while self._queue and len(taken) < BATCH_RECORDS_MAX:
+            waiter = self._queue[0]
+            size += len(waiter.value)
+            if taken and size > BATCH_BYTES_MAX:
+                break
+            self._queue.popleft()
+            # Whose sender went away is not sent: nobody would learn that it was counted.
+            if not waiter.future.done():
+                taken.append(waiter)
+        return taken
+
+    async def _append(self) -> None:
+        """Append the batch in hand and tell its waiters."""
+        records = [(waiter.key, waiter.value) for waiter in self._in_flight]
+        try:
+            first = await self._log.append(self._partition, records)
+        except UnavailableError as error:
+            self._give_up(error)
+        except Exception as error:  # noqa: BLE001  # whatever an adapter does, the next batch gets its chance
+            log.exception("an append failed unexpectedly", partition=self._partition)
+            self._give_up(LogUnavailableError(type(error).__name__))
+        else:
+            self._on_outcome(None)
+            for index, waiter in enumerate(self._in_flight):
+                if not waiter.future.done():
+                    waiter.future.set_result(None if first is None else first + index)
+
+    def _give_up(self, error: UnavailableError) -> None:
+        self._on_outcome(error)
+        for waiter in self._in_flight:
+            _fail(waiter, LogUnavailableError("the log did not acknowledge"))
+
+
+def _fail(waiter: _Waiter, error: LogUnavailableError) -> None:
+    if not waiter.future.done():
+        waiter.future.set_exception(error)

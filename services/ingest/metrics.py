@@ -1,0 +1,81 @@
+"""The metrics of ingest (DESIGN 4.6): names, kinds, units, meanings.
+
+received_total = acknowledged_total + the sum of refused_total + what is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from services.runtime.metrics import gauge
+from visits.page import OTHER
+from visits.refusal import Refusal
+
+PREFIX = "visit_counter"
+SITES_MAX = 2_000
+"""How many declared sites have series of their own (DESIGN 4.6)."""
+
+KINDS = ("view", "ping", "unreadable")
+
+
+class IngestMetrics:
+    """Every metric ingest exposes.
+
+    Attributes:
+        received: requests taken, by kind; `unreadable` could not be decoded.
+        refused: requests not counted, by reason.
+        acknowledged: views acknowledged to their senders: the log has them.
+        log_up: 1 while the log answers.
+        store_up: 1 while the store answers.
+        client_address_suspect: 1 while nearly all views share one address.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, sites: Iterable[str], waiting: Callable[[], float]
+    ) -> None:
+        """Register all metrics; `waiting` tells how many records wait for the log."""
+        received = Counter(
+            f"{PREFIX}_received_total", "Requests taken", ["kind"], registry=registry
+        )
+        self.received = {kind: received.labels(kind) for kind in KINDS}
+        refused = Counter(
+            f"{PREFIX}_refused_total", "Requests not counted", ["reason"], registry=registry
+        )
+        self.refused = {reason: refused.labels(str(reason)) for reason in Refusal}
+        self.acknowledged = Counter(
+            f"{PREFIX}_acknowledged_total",
+            "Views acknowledged after the log had them",
+            registry=registry,
+        )
+        in_flight = Gauge(f"{PREFIX}_in_flight", "Records that wait for the log", registry=registry)
+        in_flight.set_function(waiting)
+        self.log_up = gauge(registry, f"{PREFIX}_log_up", "1 while the log answers")
+        self.store_up = gauge(registry, f"{PREFIX}_store_up", "1 while the store answers")
+        self.client_address_suspect = gauge(
+            registry,
+            f"{PREFIX}_client_address_suspect",
+            "1 while nearly all views share one client address: a proxy is not in trusted_proxies",
+        )
+        views = Counter(
+            f"{PREFIX}_site_views_total", "Views acknowledged", ["site"], registry=registry
+        )
+        last_view = Gauge(
+            f"{PREFIX}_site_last_view_timestamp_seconds",
+            "When the last view was acknowledged, Unix seconds",
+            ["site"],
+            registry=registry,
+        )
+        self._site_views: dict[str, Counter] = {}
+        self._site_last_view: dict[str, Gauge] = {}
+        for number, site in enumerate(sorted(sites)):
+            label = site if number < SITES_MAX else OTHER
+            self._site_views[site] = views.labels(label)
+            self._site_last_view[site] = last_view.labels(label)
+
+    def acknowledge(self, site: str, at: int) -> None:
+        """Book one view of `site` that the log has, received at `at` (Unix milliseconds)."""
+        self.acknowledged.inc()
+        self._site_views[site].inc()
+        self._site_last_view[site].set(at / 1000)

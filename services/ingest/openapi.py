@@ -1,0 +1,94 @@
+"""What `/openapi.json` says of the hot routes, which FastAPI does not see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from services.runtime.problem import PROBLEM_TYPE
+from visits.record import ID_PATTERN, SITE_PATTERN
+from visits.refusal import HTTP_STATUS, QUIET
+
+_BODY: dict[str, Any] = {
+    "type": "object",
+    "required": ["site", "page"],
+    "properties": {
+        "site": {"type": "string", "pattern": f"^{SITE_PATTERN.pattern}$"},
+        "page": {"type": "string", "description": "absolute URL or path; a ping needs none"},
+        "id": {"type": "string", "pattern": f"^{ID_PATTERN.pattern}$"},
+        "kind": {"type": "string", "enum": ["view", "ping"], "default": "view"},
+        "entry": {"type": "boolean", "description": "the referrer was not of this site"},
+        "visitor": {"type": "string"},
+        "own": {"type": "boolean", "description": "the webmaster's own visit: not counted"},
+    },
+}
+_TAKEN: dict[str, Any] = {
+    "type": "object",
+    "required": ["counted"],
+    "properties": {
+        "counted": {"type": "boolean"},
+        "position": {"type": "string", "examples": ["3:10452"]},
+        "id": {"type": "string"},
+        "reason": {"type": "string", "enum": sorted(reason.value for reason in QUIET)},
+        "hint": {"type": "string"},
+    },
+}
+
+
+def describe(app: FastAPI) -> None:
+    """Add the hot routes to the application's OpenAPI document."""
+    original = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = original()
+        document.setdefault("paths", {}).update(_paths())
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+def _paths() -> dict[str, Any]:
+    problem = {"schema": {"type": "object", "properties": {"reason": {"type": "string"}}}}
+    refused: dict[str, Any] = {}
+    for reason, status in HTTP_STATUS.items():
+        if reason not in QUIET:
+            known = refused.setdefault(
+                str(status), {"description": "", "content": {PROBLEM_TYPE: problem}}
+            )
+            known["description"] = ", ".join(filter(None, (known["description"], reason.value)))
+    taken = {
+        "description": "taken; counted says whether it counts",
+        "content": {"application/json": {"schema": _TAKEN}},
+    }
+    parameters = [
+        {"name": name, "in": "query", "required": name != "id", "schema": {"type": "string"}}
+        for name in ("site", "page", "id")
+    ]
+    image = {"description": "one pixel; header X-Visit-Counter tells", "content": {"image/gif": {}}}
+    return {
+        "/v1/views": {
+            "post": {
+                "tags": ["ingest"],
+                "operationId": "post_view",
+                "summary": "Count one view; any content type",
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {"schema": _BODY},
+                        "text/plain": {"schema": _BODY},
+                    },
+                },
+                "responses": {"202": taken} | refused,
+            }
+        },
+        "/v1/views.gif": {
+            "get": {
+                "tags": ["ingest"],
+                "operationId": "get_view_image",
+                "summary": "Count one view by an image",
+                "parameters": parameters,
+                "responses": {"200": image},
+            }
+        },
+    }

@@ -1,0 +1,222 @@
+"""Ingest as a part of a process: puts its pieces together, watches log and store, and stops in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.routing import Route
+
+from services.backends.port import CounterStore, EventLog
+from services.ingest.batcher import Batcher
+from services.ingest.client_address import ClientFinder, SuspectWatch, host_network, is_own_network
+from services.ingest.decision import Rules
+from services.ingest.local_day import Calendar
+from services.ingest.metrics import IngestMetrics
+from services.ingest.openapi import describe
+from services.ingest.rate_limit import RateLimiter
+from services.ingest.recording import Recorder
+from services.ingest.salt import SaltKeeper
+from services.ingest.tally import FLUSH_SECONDS, TallyBook
+from services.ingest.views import GifRoute, Intake, ViewsRoute
+from services.runtime.clock import now_ms
+from services.runtime.health import Health
+from services.runtime.settings import Configuration
+from visits.errors import UnavailableError
+from visits.partition import partition_of
+
+WATCH_SECONDS = 2.0
+"""How often log and store are asked whether they answer, and the salts are looked after."""
+
+DRAIN_TRIES = 3
+"""How often the last tallies are written before they are given up."""
+
+log = structlog.get_logger()
+
+
+class IngestPart:
+    """Takes page views, and acknowledges them once the log has them."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        event_log: EventLog,
+        store: CounterStore,
+        health: Health,
+        registry: CollectorRegistry,
+    ) -> None:
+        """Take the backends, whether or not they answer yet."""
+        server = configuration.settings.server
+        self._bucket_minutes = configuration.settings.store.bucket_minutes
+        self._log = event_log
+        self._store = store
+        self._health = health
+        self._batcher = Batcher(event_log, self._on_append)
+        sites = configuration.sites
+        self._metrics = IngestMetrics(registry, sites, lambda: self._batcher.waiting)
+        self._salts = SaltKeeper(store, {site.zone for site in sites.values()})
+        self._tally = TallyBook(self._batcher, self._partition_of)
+        self._suspects = SuspectWatch()
+        calendar = Calendar()
+        self._intake = Intake(
+            Rules(sites, RateLimiter(server.rate_limit_per_second, server.rate_limit_burst)),
+            ClientFinder(server.proxy_networks),
+            Recorder(calendar, self._salts),
+            self._batcher,
+            self._tally,
+            calendar,
+            self._metrics,
+            partition_of=self._partition_of,
+            is_draining=health.draining.is_set,
+            on_view=self._on_view,
+        )
+        self._is_log_up = True
+        self._is_store_up = True
+        self._is_meta_checked = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def install(self, app: FastAPI) -> None:
+        """Mount the hot routes before all others, past FastAPI's parsing."""
+        app.router.routes[:0] = [
+            Route("/v1/views", ViewsRoute(self._intake), include_in_schema=False),
+            Route("/v1/views.gif", GifRoute(self._intake), include_in_schema=False),
+        ]
+        describe(app)
+
+    async def start(self) -> None:
+        """Begin to watch log and store; not ready until today's salt is known."""
+        self._metrics.log_up.set(1)
+        self._metrics.store_up.set(1)
+        self._health.obstruct("salt", "today's salt was not seen yet")
+        self._tasks = [
+            asyncio.create_task(_every(WATCH_SECONDS, self._watch_store), name="ingest-store"),
+            asyncio.create_task(_every(WATCH_SECONDS, self._watch_log), name="ingest-log"),
+            asyncio.create_task(_every(FLUSH_SECONDS, self._flush), name="ingest-tally"),
+        ]
+
+    async def drain(self) -> None:
+        """Write what waits, then the tallies; new requests are refused by then."""
+        await self._batcher.drain()
+        for _ in range(DRAIN_TRIES):
+            await self._tally.flush(now_ms())
+            if self._tally.is_empty:
+                return
+
+    async def close(self) -> None:
+        """End the tasks."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._batcher.close()
+
+    def _partition_of(self, site: str) -> int:
+        return partition_of(site, self._log.partitions)
+
+    async def _flush(self) -> None:
+        await self._tally.flush(now_ms())
+
+    async def _watch_store(self) -> None:
+        """Look after the salts; without today's no request can be taken."""
+        now = now_ms()
+        try:
+            await self._store.ping()
+            await self._salts.refresh(now)
+            await self._check_meta()
+        except UnavailableError as error:
+            self._show_store(error)
+        else:
+            self._show_store(None)
+        if self._salts.is_ready(now):
+            self._health.clear("salt")
+        else:
+            self._health.obstruct("salt", "today's salt was never seen and the store is away")
+
+    async def _check_meta(self) -> None:
+        """Compare the configuration with what the store was counted by (DESIGN 3.2), until they agree once."""
+        if self._is_meta_checked:
+            return
+        meta = await self._store.meta()
+        if meta is None:
+            return
+        differing = []
+        if meta.partitions != self._log.partitions:
+            differing.append(
+                f"the log has {self._log.partitions} partitions, not {meta.partitions}"
+            )
+        if meta.bucket_minutes != self._bucket_minutes:
+            differing.append(
+                f"store.bucket_minutes is {self._bucket_minutes}, not {meta.bucket_minutes}"
+            )
+        if differing:
+            told = f"{'; '.join(differing)} as the store was counted; set it back or run rebuild"
+            self._health.obstruct("meta", told)
+            return
+        self._health.clear("meta")
+        self._is_meta_checked = True
+
+    async def _watch_log(self) -> None:
+        """Ask the log whether it answers: without requests no append would tell."""
+        try:
+            await self._log.log_id()
+        except UnavailableError as error:
+            self._on_append(error)
+        else:
+            self._on_append(None)
+
+    def _on_append(self, error: UnavailableError | None) -> None:
+        """Show whether the log answers."""
+        is_up = error is None
+        if is_up == self._is_log_up:
+            return
+        self._is_log_up = is_up
+        self._metrics.log_up.set(is_up)
+        if error is None:
+            self._health.clear("log")
+            log.info("the log answers again")
+        else:
+            self._health.obstruct("log", "the log does not answer")
+            log.warning("the log does not answer", reason=str(error))
+
+    def _show_store(self, error: UnavailableError | None) -> None:
+        """Show whether the store answers; known salts let ingest go on without it."""
+        is_up = error is None
+        if is_up == self._is_store_up:
+            return
+        self._is_store_up = is_up
+        self._metrics.store_up.set(is_up)
+        if error is None:
+            self._health.notes.pop("store", None)
+            log.info("the store answers again")
+        else:
+            self._health.notes["store"] = "the store does not answer; views are taken all the same"
+            log.warning("the store does not answer", reason=str(error))
+
+    def _on_view(self, address: str) -> None:
+        """Watch for a proxy that is not among the trusted ones (DESIGN 4.2)."""
+        if not self._suspects.see(address):
+            return
+        suspect = self._suspects.suspect
+        self._metrics.client_address_suspect.set(suspect is not None)
+        if suspect is None:
+            self._health.notes.pop("client_address", None)
+            return
+        network = host_network(suspect)
+        self._health.notes["client_address"] = (
+            f"nearly all views come from one address; if it is your proxy, add {network!r} to server.trusted_proxies"
+        )
+        # A public address may be a person's: it stays out of the log.
+        told = network if is_own_network(suspect) else "see /readyz?verbose"
+        log.warning("nearly all views share one address: trusted_proxies?", network=told)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something again and again; a failure is logged and never the last."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("background work of ingest failed")
+        await asyncio.sleep(seconds)

@@ -1,0 +1,80 @@
+"""The salts of the local dates that matter now, in memory, and in the store for the other processes (DESIGN 3.5).
+
+One random salt a local date, shared by all sites and processes: the first to write it wins. Today's and the one of 12 hours ahead
+are made, yesterday's is kept for visits that go on over midnight; what the store lost comes back from memory; what is older is
+destroyed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+from services.backends.port import CounterStore
+from visits.counters import MINUTE_MS
+from visits.pseudonym import SALT_BYTES
+from visits.window import local_day
+
+AHEAD_MS = 12 * 60 * MINUTE_MS
+"""How long before its day a salt is made, so that a store that is away at midnight stops nobody."""
+
+FORGET_EVERY_MS = 60 * MINUTE_MS
+"""How often old salts are destroyed."""
+
+
+class SaltKeeper:
+    """Keeps the salts of yesterday, today and tomorrow."""
+
+    def __init__(self, store: CounterStore, zones: Iterable[ZoneInfo]) -> None:
+        """Keep salts for the local dates of `zones`."""
+        self._store = store
+        self._zones = frozenset(zones)
+        self._salts: dict[str, bytes] = {}
+        self._forgotten_at: int | None = None
+
+    def salt(self, day: str) -> bytes | None:
+        """Return the salt of a local date (ISO 8601), `None` where it was never seen."""
+        return self._salts.get(day)
+
+    def is_ready(self, now: int) -> bool:
+        """Claim that every site's readers can be told apart at `now` (Unix milliseconds)."""
+        return all(local_day(now, zone).isoformat() in self._salts for zone in self._zones)
+
+    async def refresh(self, now: int) -> None:
+        """Fetch, make and put back salts, and once an hour destroy the old ones.
+
+        Args:
+            now: Unix milliseconds.
+
+        Raises:
+            StoreUnavailableError: some are as they were.
+        """
+        todays = [local_day(now, zone) for zone in self._zones]
+        if not todays:
+            return
+        oldest = min(todays) - timedelta(days=1)
+        made = {*todays, *(local_day(now + AHEAD_MS, zone) for zone in self._zones)}
+        kept = {day - timedelta(days=1) for day in todays}
+        self._salts = {day: salt for day, salt in self._salts.items() if day >= oldest.isoformat()}
+        standing = await self._store.salts([day.isoformat() for day in sorted(made | kept)])
+        for day in sorted(made | kept):
+            await self._settle(day, standing.get(day.isoformat()), may_make=day in made)
+        await self._forget(oldest, now)
+
+    async def _settle(self, day: date, standing: bytes | None, *, may_make: bool) -> None:
+        """Agree with the store on one day's salt: the store's if it has one, else ours, else a new one."""
+        name = day.isoformat()
+        if standing is None:
+            ours = self._salts.get(name) or (secrets.token_bytes(SALT_BYTES) if may_make else None)
+            if ours is None:
+                return
+            standing = await self._store.put_salt(name, ours)
+        self._salts[name] = standing
+
+    async def _forget(self, oldest: date, now: int) -> None:
+        if self._forgotten_at is not None and now - self._forgotten_at < FORGET_EVERY_MS:
+            return
+        await self._store.forget_salts(oldest.isoformat())
+        self._forgotten_at = now

@@ -1,0 +1,204 @@
+"""The hot routes as bare ASGI: `POST /v1/views` and `GET /v1/views.gif` (DESIGN 4.3).
+
+A request is read, decided, recorded, appended and answered here, top to bottom; FastAPI's own body parsing would refuse
+`text/plain`, which spares browsers the preflight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+
+from services.ingest.answer import Outcome, answer_gif, answer_json, answer_preflight
+from services.ingest.batcher import Batcher, NotTakenError
+from services.ingest.client_address import ClientFinder
+from services.ingest.decision import Arrival, Refused, Rules
+from services.ingest.local_day import Calendar
+from services.ingest.metrics import IngestMetrics
+from services.ingest.recording import Recorder
+from services.ingest.request import (
+    BodyTooLargeError,
+    DisconnectedError,
+    Receive,
+    Scope,
+    Send,
+    ViewRequest,
+    decode_query,
+    decode_view,
+    read_body,
+    read_headers,
+)
+from services.ingest.tally import TallyBook
+from services.runtime.clock import now_ms
+from visits.codec import encode_record
+from visits.errors import InputError, LogUnavailableError, StoreUnavailableError
+from visits.refusal import Refusal
+
+BODY_SECONDS_MAX = 5.0
+"""How long a client may take over its body."""
+
+
+class Intake:
+    """Takes one request from its parsed form to its outcome, and keeps the books."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        finder: ClientFinder,
+        recorder: Recorder,
+        batcher: Batcher,
+        tally: TallyBook,
+        calendar: Calendar,
+        metrics: IngestMetrics,
+        *,
+        partition_of: Callable[[str], int],
+        is_draining: Callable[[], bool],
+        on_view: Callable[[str], None],
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            rules: what counts.
+            finder: whose request it is.
+            recorder: makes records.
+            batcher: appends them.
+            tally: books refusals of declared sites.
+            calendar: the sites' local days.
+            metrics: the counters of this process.
+            partition_of: where a site's records go.
+            is_draining: claims that nothing new is taken.
+            on_view: hears the client address of every view that counts.
+        """
+        self._rules = rules
+        self._finder = finder
+        self._recorder = recorder
+        self._batcher = batcher
+        self._tally = tally
+        self._calendar = calendar
+        self._metrics = metrics
+        self._partition_of = partition_of
+        self._is_draining = is_draining
+        self._on_view = on_view
+
+    async def take(self, scope: Scope, request: ViewRequest) -> Outcome:
+        """Decide, record and append; returns once the log has it, or a reason."""
+        self._metrics.received[request.kind].inc()
+        site = self._rules.site(request.site)
+        if isinstance(site, Refused):
+            return self.refuse(site.reason, site.hint)
+        headers = read_headers(scope["headers"])
+        peer = scope["client"]
+        arrival = Arrival(
+            request,
+            headers,
+            self._finder.find(peer[0] if peer else "", headers.forwarded),
+            site,
+            monotonic(),
+        )
+        refused = self._rules.decide(arrival)
+        if refused is not None:
+            self._book(arrival, refused.reason)
+            return self.refuse(refused.reason, refused.hint, refused.retry_after_seconds)
+        if self._is_draining():
+            self._book(arrival, Refusal.UNAVAILABLE)
+            return self.refuse(Refusal.UNAVAILABLE, "this process is stopping; not counted here")
+        return await self._append(arrival, now_ms())
+
+    def refuse(self, reason: Refusal, hint: str, retry_after_seconds: int = 0) -> Outcome:
+        """Count a refusal in the metrics and return it."""
+        self._metrics.refused[reason].inc()
+        return Outcome(reason, hint, retry_after_seconds=retry_after_seconds)
+
+    def refuse_unreadable(self, error: InputError | TimeoutError) -> Outcome:
+        """Refuse what never became a request."""
+        self._metrics.received["unreadable"].inc()
+        if isinstance(error, TimeoutError):
+            return self.refuse(Refusal.TOO_SLOW, f"the body took over {BODY_SECONDS_MAX:.0f} s")
+        if isinstance(error, BodyTooLargeError):
+            return self.refuse(Refusal.TOO_LARGE, str(error))
+        return self.refuse(Refusal.MALFORMED, str(error))
+
+    def refuse_method(self, method: str) -> Outcome:
+        """Refuse a method the route has not."""
+        self._metrics.received["unreadable"].inc()
+        return self.refuse(Refusal.METHOD, f"this address does not answer {method[:20]}")
+
+    async def _append(self, arrival: Arrival, now: int) -> Outcome:
+        """Write the record of an accepted request and wait until the log has it."""
+        site = arrival.site.id
+        try:
+            record = self._recorder.record(arrival, now)
+            partition = self._partition_of(site)
+            position = await self._batcher.submit(partition, site.encode(), encode_record(record))
+        except (NotTakenError, StoreUnavailableError) as error:
+            self._book(arrival, Refusal.UNAVAILABLE)
+            return self.refuse(Refusal.UNAVAILABLE, f"{error}; try again with the same id")
+        except LogUnavailableError as error:
+            # Not tallied: the record may be in the log, and must not stand in the books twice.
+            hint = f"{error}; whether it was counted is unknown, try again with the same id"
+            return self.refuse(Refusal.UNAVAILABLE, hint)
+        if arrival.request.kind == "ping":
+            self._book(arrival, Refusal.PING)
+            return self.refuse(Refusal.PING, "")
+        self._metrics.acknowledge(site, now)
+        if not arrival.is_authenticated:
+            self._on_view(arrival.client.address)
+        told = "" if position is None else f"{partition}:{position}"
+        return Outcome(event_id=record.id, position=told)
+
+    def _book(self, arrival: Arrival, reason: Refusal) -> None:
+        site = arrival.site
+        self._tally.add(site.id, self._calendar.day(now_ms(), site.zone).day, reason)
+
+
+class ViewsRoute:
+    """`POST /v1/views`."""
+
+    def __init__(self, intake: Intake) -> None:
+        """Hand requests to `intake`."""
+        self._intake = intake
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        if scope["method"] != "POST":
+            if scope["method"] == "OPTIONS":
+                await answer_preflight(send)
+            else:
+                await answer_json(send, self._intake.refuse_method(scope["method"]))
+            return
+        try:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                body = await read_body(scope, receive)
+            request = decode_view(body)
+        except DisconnectedError as error:
+            self._intake.refuse_unreadable(error)
+            return
+        except (InputError, TimeoutError) as error:
+            await answer_json(send, self._intake.refuse_unreadable(error))
+            return
+        await answer_json(send, await self._intake.take(scope, request))
+
+
+class GifRoute:
+    """`GET /v1/views.gif`: for pages without scripts; the same decisions."""
+
+    def __init__(self, intake: Intake) -> None:
+        """Hand requests to `intake`."""
+        self._intake = intake
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        del receive
+        if scope["method"] != "GET":
+            if scope["method"] == "OPTIONS":
+                await answer_preflight(send)
+            else:
+                await answer_gif(send, self._intake.refuse_method(scope["method"]))
+            return
+        try:
+            request = decode_query(scope["query_string"])
+        except InputError as error:
+            await answer_gif(send, self._intake.refuse_unreadable(error))
+            return
+        await answer_gif(send, await self._intake.take(scope, request))
