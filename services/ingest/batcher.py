@@ -95,7 +95,7 @@ class Batcher:
 
     async def drain(self) -> None:
         """Return once nothing waits any more; deadlines bound it."""
-        while self.waiting:
+        while self.waiting:  # noqa: ASYNC110  # polled for at most some seconds, once in a process's life
             await asyncio.sleep(LINGER_SECONDS)
 
     async def close(self) -> None:
@@ -195,7 +195,7 @@ class _Lane:
             first = await self._log.append(self._partition, records)
         except UnavailableError as error:
             self._give_up(error)
-        except Exception as error:  # noqa: BLE001  # whatever an adapter does, the next batch gets its chance
+        except Exception as error:  # whatever an adapter does, the next batch gets its chance
             log.exception("an append failed unexpectedly", partition=self._partition)
             self._give_up(LogUnavailableError(type(error).__name__))
         else:

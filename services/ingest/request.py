@@ -119,7 +119,8 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise DisconnectedError("the client went away")
-        body += message.get("body", b"")
+        chunk: bytes = message.get("body", b"")
+        body += chunk
         if len(body) > BODY_BYTES_MAX:
             raise BodyTooLargeError(f"the body is longer than {BODY_BYTES_MAX} bytes")
         if not message.get("more_body", False):

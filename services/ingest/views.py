@@ -42,7 +42,7 @@ BODY_SECONDS_MAX = 5.0
 class Intake:
     """Takes one request from its parsed form to its outcome, and keeps the books."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # where all pieces meet, called once
         self,
         rules: Rules,
         finder: ClientFinder,
