@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import secrets
 import sqlite3
@@ -84,21 +85,18 @@ def test_second_service_stops_with_a_sentence(path: Path) -> None:
 
 
 async def test_a_look_at_the_lock_stops_no_service(path: Path) -> None:
-    """While others only ask whether the file is in use, a service starts."""
-    path.parent.mkdir()
-    is_open = asyncio.Event()
-
-    def look() -> None:
-        while not is_open.is_set():
-            is_in_use(path)
-
-    looking = asyncio.create_task(asyncio.to_thread(look))
-    for _ in range(5):
-        log, _ = open_sqlite(path)
-        await log.open()
-        await log.close()
-    is_open.set()
-    await looking
+    """A service that starts while somebody looks whether the file is in use waits that moment out."""
+    log, store = open_sqlite(path)
+    await log.open()
+    await log.close()
+    with path.with_name(f"{path.name}.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        starting = asyncio.create_task(store.open())
+        await asyncio.sleep(0.1)
+        assert not starting.done()
+    await starting
+    assert is_in_use(path)
+    await store.close()
 
 
 async def test_file_is_closed_with_its_last_user(path: Path) -> None:
@@ -387,6 +385,22 @@ async def test_lost_head_begins_a_generation_of_its_own(pair: Pair) -> None:
     assert reading.values == (0,)
 
 
+async def test_batch_from_another_fence_changes_nothing(pair: Pair) -> None:
+    """Position, record and log must all be the stored ones; not a byte is written otherwise."""
+    _, store = pair
+    head = await store.begin(0, LOG_ID, Parameters())
+    await store.apply(0, _batch(head.fence, counters={"portal": {"v": 5}}))
+    stands = Fence(LOG_ID, 1, "f")
+    before = await store.dump(0)
+    for other in (Fence(LOG_ID, 7, "f"), Fence(LOG_ID, 1, "g"), Fence("log-2", 1, "f")):
+        batch = _batch(other, counters={"portal": {"v": 1}})
+        assert await store.apply(0, batch) == Miss(stands, 1)
+        assert await store.touch(0, 1, other, 99) == Miss(stands, 1)
+    batch = _batch(stands, generation=2, counters={"portal": {"v": 1}})
+    assert await store.apply(0, batch) == Miss(stands, 1)
+    assert await store.dump(0) == before
+
+
 async def test_a_batch_forgets_a_bounded_number_of_rows(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,19 +409,25 @@ async def test_a_batch_forgets_a_bounded_number_of_rows(
     _, store = pair
     head = await store.begin(0, LOG_ID, Parameters())
     old = {number.to_bytes(8, "big"): number for number in range(10)}
-    await store.apply(0, _batch(head.fence, ids=old, seen={"portal": old}))
-    late = 100 * 3_600_000
+    days = {number: {"/": 1} for number in range(10)}
+    before = _batch(head.fence, ids=old, seen={"portal": old}, page_days={"portal": days})
+    await store.apply(0, before)
+    late = 100 * 24 * 3_600_000
     await store.apply(0, _batch(Fence(LOG_ID, 1, "f"), log_time=late))
 
     def left(connection: sqlite3.Connection) -> list[list[int]]:
         return [
             [row[0] for row in connection.execute(select)]
-            for select in ("SELECT log_time FROM id ORDER BY 1", "SELECT at FROM seen ORDER BY 1")
+            for select in (
+                "SELECT log_time FROM id ORDER BY 1",
+                "SELECT at FROM seen ORDER BY 1",
+                "SELECT day FROM page_day ORDER BY 1",
+            )
         ]
 
-    assert await store._file.read(left, StoreUnavailableError) == [[3, 4, 5, 6, 7, 8, 9]] * 2
+    assert await store._file.read(left, StoreUnavailableError) == [[3, 4, 5, 6, 7, 8, 9]] * 3
     dump = await store.dump(0)
-    assert dump["ids"] == dump["seen"] == {}
+    assert dump["ids"] == dump["seen"] == dump["page_days"] == {}
 
 
 async def test_state_of_five_thousand_records_is_complete(pair: Pair) -> None:
