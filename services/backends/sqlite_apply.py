@@ -53,9 +53,9 @@ def begin(connection: sqlite3.Connection, log_id: str, parameters: Parameters) -
 
 
 def apply(connection: sqlite3.Connection, batch: Batch) -> Applied | Miss:
-    """Apply a batch if its generation is live and the fence equals its start."""
+    """Apply a batch if it was decided by the live generation's rules and the fence equals its start."""
     head = live_head(connection)
-    if head is None or head.generation != batch.generation:
+    if head is None or head.generation != batch.generation or head.parameters != batch.parameters:
         return _miss(head)
     if head.fence == batch.after:
         return Applied(already=True)
