@@ -59,7 +59,7 @@ def apply(connection: sqlite3.Connection, batch: Batch) -> Applied | Miss:
         return _miss(head)
     if head.fence == batch.after:
         return Applied(already=True)
-    if head.fence != batch.before:
+    if head.fence != batch.before or head.parameters != batch.parameters:
         return _miss(head)
     _remove(connection, batch)
     _add(connection, batch)

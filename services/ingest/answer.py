@@ -100,5 +100,11 @@ def _retry_after(outcome: Outcome) -> list[Header]:
 
 async def _respond(send: Send, status: int, headers: list[Header], body: bytes) -> None:
     length = [(b"content-length", str(len(body)).encode())] if status != 204 else []  # noqa: PLR2004  # 204 has no length (RFC 9110 section 8.6)
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
-    await send({"type": "http.response.body", "body": body})
+    try:
+        await send(
+            {"type": "http.response.start", "status": status, "headers": [*headers, *length]}
+        )
+        await send({"type": "http.response.body", "body": body})
+    except (RuntimeError, OSError):
+        # The client went away; uvloop says so by a RuntimeError. What was counted stays counted.
+        return

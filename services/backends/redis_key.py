@@ -1,0 +1,52 @@
+"""Names of the store's keys in Redis (`docs/wire-format.md`). The tag `{3}` puts all keys of a partition into one slot."""
+
+from __future__ import annotations
+
+META = "vc:meta"
+
+
+def pointer(partition: int) -> str:
+    """Return the key that names the live generation."""
+    return f"vc:{{{partition}}}:generation"
+
+
+def salt(day: str) -> str:
+    """Return the key of a local date's salt."""
+    return f"vc:salt:{day}"
+
+
+class Keys:
+    """The keys of one generation of one partition."""
+
+    def __init__(self, partition: int, generation: int) -> None:
+        """Take the tag and the generation."""
+        self.prefix = f"vc:{{{partition}}}:g{generation}"
+        self.pointer = pointer(partition)
+        self.head = f"{self.prefix}:head"
+        self.ids = f"{self.prefix}:ids"
+        self.sites = f"{self.prefix}:sites"
+        self.days = f"{self.prefix}:days"
+
+    def counters(self, site: str) -> str:
+        """Return the hash field → amount."""
+        return f"{self.prefix}:c:{site}"
+
+    def pages(self, site: str) -> str:
+        """Return the hash page → views in all."""
+        return f"{self.prefix}:p:{site}"
+
+    def page_day(self, site: str, day: int) -> str:
+        """Return the hash page → views of one local day."""
+        return f"{self.prefix}:d:{site}:{day}"
+
+    def books(self, site: str) -> str:
+        """Return the hash name → amount."""
+        return f"{self.prefix}:b:{site}"
+
+    def ledger(self, site: str) -> str:
+        """Return the hash delta id → entry."""
+        return f"{self.prefix}:l:{site}"
+
+    def seen(self, site: str) -> str:
+        """Return the sorted set of pseudonyms by the moment last seen."""
+        return f"{self.prefix}:s:{site}"

@@ -1,0 +1,84 @@
+"""The scripts of the Redis store, and the errors of a Redis server in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+import redis.exceptions as redis_errors
+
+from visits.errors import (
+    PartitionStoppedError,
+    StoppedState,
+    StoreUnavailableError,
+    VisitCounterError,
+)
+
+Argument = str | bytes | int
+
+BEGIN = """
+local pointer = redis.call('GET', KEYS[1])
+if (pointer or '') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[2], unpack(ARGV, 3))
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+"""Makes a generation if the pointer still stands where it was read (`''`: no pointer)."""
+
+TOUCH = """
+local pointer = redis.call('GET', KEYS[1])
+local head = redis.call('HMGET', KEYS[2], 'log_id', 'position', 'fingerprint', 'as_of')
+if pointer ~= ARGV[1] or not head[2] then return {'miss', pointer or '0'} end
+if head[1] ~= ARGV[2] or head[2] ~= ARGV[3] or head[3] ~= ARGV[4] then
+  return {'miss', pointer, head[1], head[2], head[3]}
+end
+if tonumber(ARGV[5]) > tonumber(head[4]) then redis.call('HSET', KEYS[2], 'as_of', ARGV[5]) end
+return {'applied'}
+"""
+
+META = """
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
+return redis.call('HGETALL', KEYS[1])
+"""
+
+
+class Script:
+    """One script, called by its hash and sent whole only where the server does not know it."""
+
+    def __init__(self, source: str) -> None:
+        """Take the source."""
+        self.source = source
+        self.sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(
+        self, client: Any, keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> Any:
+        """Run the script; every key it touches is in `keys`.
+
+        Raises:
+            redis.exceptions.RedisError: see `translate`.
+        """
+        try:
+            return await client.evalsha(self.sha, len(keys), *keys, *arguments)
+        except redis_errors.NoScriptError:
+            return await client.eval(self.source, len(keys), *keys, *arguments)
+
+
+def packaged(name: str) -> Script:
+    """Return a script of this package's folder."""
+    return Script((files(__package__) / name).read_text(encoding="utf-8"))
+
+
+def translate(error: Exception, key: str = "a key") -> VisitCounterError:
+    """Return what a Redis client's error means to a service.
+
+    Only a wrong type of a key is not mended by trying again.
+    """
+    text = str(error) or type(error).__name__
+    if "WRONGTYPE" in text:
+        return PartitionStoppedError(
+            StoppedState.STORE_CORRUPT, f"{key} holds another type: {text[:200]}"
+        )
+    return StoreUnavailableError(f"Redis: {text[:200]}")

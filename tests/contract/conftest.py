@@ -1,0 +1,38 @@
+"""The stores and logs that the laws run on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.backends.port import CounterStore
+from services.backends.redis import RedisStore
+from services.backends.sqlite import open_sqlite
+from tests.support.redis import RedisServer
+
+
+@pytest.fixture
+async def sqlite_store(tmp_path: Path) -> AsyncIterator[CounterStore]:
+    log, store = open_sqlite(tmp_path / "laws.db")
+    await log.open()
+    await store.open()
+    yield store
+    await store.close()
+    await log.close()
+
+
+@pytest.fixture
+async def redis_store(redis_server: RedisServer) -> AsyncIterator[CounterStore]:
+    store = RedisStore(redis_server.url)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.integration)])
+def store(request: pytest.FixtureRequest) -> CounterStore:
+    """Each store in turn."""
+    found: CounterStore = request.getfixturevalue(f"{request.param}_store")
+    return found

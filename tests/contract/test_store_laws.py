@@ -1,0 +1,232 @@
+"""The laws of `CounterStore`, each written once and run on every store."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+
+from services.backends.port import Applied, CounterStore, Miss
+from tests.support.dictstore import LOG_ID, DictStore
+from tests.support.logs import NOON, as_log, logs, view
+from tests.support.redis import RedisServer
+from visits.codec import LogRecord, decode_batch
+from visits.errors import PartitionStoppedError, StoppedState
+from visits.fence import Fence
+from visits.fold import fold, wanted
+from visits.state import FOLD_VERSION, SCHEMA, Batch, Meta, Parameters
+
+SMALL = Parameters(pages_max=3, ids_max=8)
+LOG = as_log(
+    [
+        view(NOON + n, id=f"event-{n:03d}", page=f"/{n % 3}", visitor=f"{n % 4:016x}")
+        for n in range(20)
+    ]
+)
+
+
+async def decide(store: CounterStore, log: list[LogRecord], partition: int = 0) -> Batch:
+    """Fold records against the store's present state."""
+    head = await store.head(partition)
+    assert head is not None
+    decoded = decode_batch(log, 0, 1)
+    state = await store.read_state(
+        partition, head.generation, wanted(decoded.records, head.parameters)
+    )
+    assert state is not None
+    return fold(decoded, state)
+
+
+def comparable(dump: dict[str, Any]) -> dict[str, Any]:
+    """Leave out empty tables of a site, which are no state."""
+    sited = ("counters", "pages", "page_days", "books", "ledger", "seen")
+    return {n: {s: v for s, v in t.items() if v} if n in sited else t for n, t in dump.items()}
+
+
+def expected(model: DictStore) -> dict[str, Any]:
+    """Return the model's state in the form of `dump`."""
+    found = model.dump()
+    head = found.pop("head")
+    found["ids"] = {key.hex(): at for key, at in found["ids"].items()}
+    found["seen"] = {s: {v.hex(): at for v, at in t.items()} for s, t in found["seen"].items()}
+    days = found["page_days"].items()
+    found["page_days"] = {s: kept for s, t in days if (kept := {d: p for d, p in t.items() if p})}
+    return comparable(
+        found | {"fence": head.fence, "log_time": head.log_time, "id_window": head.id_window}
+    )
+
+
+async def test_begin_makes_a_generation_once(store: CounterStore) -> None:
+    """A second begin returns the first one's head, whatever it was asked for."""
+    assert await store.head(0) is None
+    first = await store.begin(0, LOG_ID, SMALL)
+    assert first.fence == Fence(LOG_ID, 0, "")
+    assert first.parameters == SMALL
+    assert await store.begin(0, "another", Parameters()) == first
+
+
+async def test_a_batch_applies_once_and_then_answers_already(store: CounterStore) -> None:
+    """A repetition after a lost reply changes nothing and is no miss."""
+    await store.begin(0, LOG_ID, SMALL)
+    batch = await decide(store, LOG)
+    assert await store.apply(0, batch) == Applied()
+    before = await store.dump(0)
+    assert await store.apply(0, batch) == Applied(already=True)
+    assert await store.dump(0) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"position": 3}, {"log_id": "another"}, {"fingerprint": "0" * 32}],
+    ids=["position", "log id", "fingerprint"],
+)
+async def test_another_fence_is_a_miss_that_changes_nothing(
+    store: CounterStore, change: dict[str, Any]
+) -> None:
+    """Position, log and fingerprint must all be equal."""
+    await store.begin(0, LOG_ID, SMALL)
+    await store.apply(0, await decide(store, LOG[:10]))
+    batch = await decide(store, LOG[10:])
+    batch.before = msgspec.structs.replace(batch.before, **change)
+    before = await store.dump(0)
+    answer = await store.apply(0, batch)
+    assert isinstance(answer, Miss)
+    assert answer.stored == before["fence"]
+    assert await store.dump(0) == before
+
+
+async def test_another_generation_is_a_miss(store: CounterStore) -> None:
+    """What was decided for a generation that is not live changes nothing."""
+    await store.begin(0, LOG_ID, SMALL)
+    batch = await decide(store, LOG)
+    batch.generation += 1
+    assert isinstance(await store.apply(0, batch), Miss)
+    assert await store.read_state(0, batch.generation, wanted([], SMALL)) is None
+
+
+async def test_other_parameters_are_a_miss_or_a_new_generation(store: CounterStore) -> None:
+    """A batch decided by other rules never enters a generation (the model's row V)."""
+    await store.begin(0, LOG_ID, SMALL)
+    batch = await decide(store, LOG)
+    batch.parameters = Parameters(pages_max=4)
+    before = await store.dump(0)
+    with contextlib.suppress(PartitionStoppedError):
+        assert isinstance(await store.apply(0, batch), Miss)
+    assert await store.dump(0) == before
+
+
+async def test_touch_is_fenced_and_never_goes_back(store: CounterStore) -> None:
+    """The moment the numbers hold for moves under the same fence, forward only."""
+    head = await store.begin(0, LOG_ID, SMALL)
+    assert await store.touch(0, head.generation, head.fence, 500) == Applied()
+    assert await store.touch(0, head.generation, head.fence, 400) == Applied()
+    found = await store.head(0)
+    assert found is not None
+    assert found.as_of == 500
+    assert isinstance(await store.touch(0, head.generation, Fence(LOG_ID, 1, "x"), 900), Miss)
+
+
+async def test_meta_and_salts_are_set_once(store: CounterStore) -> None:
+    """The first one stays; salts before a date are destroyed."""
+    assert await store.meta() is None
+    meta = Meta(SCHEMA, LOG_ID, 4, 60, FOLD_VERSION)
+    assert await store.put_meta(meta) == meta
+    assert (
+        await store.put_meta(Meta(SCHEMA, "another", 8, 30, FOLD_VERSION))
+        == meta
+        == await store.meta()
+    )
+    days = ["2999-01-01", "2999-01-02"]
+    assert await store.put_salt(days[0], b"\x00\xff" * 16) == b"\x00\xff" * 16
+    assert await store.put_salt(days[0], b"other") == b"\x00\xff" * 16
+    await store.put_salt(days[1], b"s")
+    await store.forget_salts(days[1])
+    assert await store.salts(days) == {days[1]: b"s"}
+
+
+async def test_readers_read_what_was_applied(store: CounterStore) -> None:
+    """Counters, pages, online at its edges, books; a page that is not there is none."""
+    assert await store.read_counters(0, "a", ["v"], 0, 1) is None
+    await store.begin(0, LOG_ID, SMALL)
+    await store.apply(0, await decide(store, LOG))
+    reading = await store.read_counters(0, "a", ["v", "s", "p", "vb1"], NOON + 17, NOON + 19)
+    assert reading is not None
+    assert (reading.values, reading.online, reading.head_position) == ((20, 4, 4, 0), 2, 20)
+    pages = await store.read_pages(0, "a", ["/0", "/never"])
+    assert pages is not None
+    assert (pages.values, pages.has_other) == ((7, None), False)
+    assert (await store.read_books(0, "a"))["counted"] == 20
+    assert await store.read_top_pages(0, "a") == {"/0": 7, "/1": 7, "/2": 6}
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_every_store_holds_what_the_model_holds(store: CounterStore, seed: int) -> None:
+    """Long drawn logs, cut at random, leave the same state in the store as in plain dictionaries."""
+    rng = random.Random(seed)
+    log = _draw(seed)
+    model = DictStore(SMALL)
+    await store.begin(0, LOG_ID, SMALL)
+    at = 0
+    while at < len(log):
+        end = min(len(log), at + rng.randint(1, 12))
+        assert await store.apply(0, await decide(store, log[at:end])) == Applied()
+        at = end
+    model.run(log, [])
+    assert comparable(await store.dump(0)) == expected(model)
+
+
+def _draw(seed: int) -> list[LogRecord]:
+    """Draw one log from the strategy, repeatably."""
+    found: list[list[LogRecord]] = []
+
+    @settings(max_examples=30, database=None, derandomize=True, deadline=None)
+    @given(logs(size_max=60))
+    def collect(log: list[LogRecord]) -> None:
+        found.append(log)
+
+    collect()
+    return sorted(found, key=len, reverse=True)[seed]
+
+
+async def test_a_lost_script_cache_goes_unnoticed(
+    redis_store: CounterStore, redis_server: RedisServer
+) -> None:
+    """A server that forgot the scripts is told them again."""
+    await redis_store.begin(0, LOG_ID, SMALL)
+    with redis_server.client() as client:
+        client.script_flush()
+    assert await redis_store.apply(0, await decide(redis_store, LOG)) == Applied()
+
+
+@pytest.mark.parametrize("planted", ["list on counters", "text in a counter", "string on seen"])
+async def test_a_wrong_type_stops_before_anything_is_written(
+    redis_store: CounterStore, redis_server: RedisServer, planted: str
+) -> None:
+    """A key of another type is the state store_corrupt; after its removal the same batch applies."""
+    await redis_store.begin(0, LOG_ID, SMALL)
+    batch = await decide(redis_store, LOG)
+    with redis_server.client() as client:
+        keys = {
+            "list on counters": "vc:{0}:g1:c:a",
+            "text in a counter": "vc:{0}:g1:c:a",
+            "string on seen": "vc:{0}:g1:s:a",
+        }
+        key = keys[planted]
+        if planted.startswith("list"):
+            client.rpush(key, "x")
+        elif planted.startswith("text"):
+            client.hset(key, "v", "many")
+        else:
+            client.set(key, "x")
+        before = {k: client.dump(k) for k in sorted(client.keys("*"))}
+        with pytest.raises(PartitionStoppedError) as caught:
+            await redis_store.apply(0, batch)
+        assert caught.value.state is StoppedState.STORE_CORRUPT
+        assert key in str(caught.value)
+        assert {k: client.dump(k) for k in sorted(client.keys("*"))} == before
+        client.delete(key)
+    assert await redis_store.apply(0, batch) == Applied()

@@ -1,0 +1,158 @@
+"""Shared batches: order, limits, deadlines, and what a waiter is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from services.backends.port import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
+from services.backends.sqlite import SqliteLog
+from services.ingest.batcher import Batcher, NotTakenError
+from visits.errors import LogUnavailableError, UnavailableError
+
+
+class GatedLog(SqliteLog):
+    """A log in memory that acknowledges when it is told to; the batcher needs of it no more than `append`."""
+
+    def __init__(self) -> None:
+        self.appended: list[list[bytes]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+        self.tells_position = True
+
+    async def append(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int | None:
+        first = sum(map(len, self.appended))
+        self.appended.append([value for _key, value in records])
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return first if self.tells_position else None
+
+
+@pytest.fixture
+def gated() -> GatedLog:
+    return GatedLog()
+
+
+@pytest.fixture
+async def batcher(gated: GatedLog) -> AsyncIterator[Batcher]:
+    made = Batcher(gated, waiters_max=20_000, deadline_seconds=0.3)
+    yield made
+    await made.close()
+
+
+async def test_waiting_requests_share_a_batch(gated: GatedLog, batcher: Batcher) -> None:
+    """What comes together is appended together, in order, and each learns its own position."""
+    futures = [batcher.submit(0, b"site", b"%d" % n) for n in range(100)]
+    assert await asyncio.gather(*futures) == list(range(100))
+    assert gated.appended == [[b"%d" % n for n in range(100)]]
+
+
+async def test_one_append_in_flight(gated: GatedLog, batcher: Batcher) -> None:
+    """What comes during an append waits for the next one."""
+    gated.gate.clear()
+    first = batcher.submit(0, b"s", b"a")
+    await asyncio.sleep(0.01)
+    later = [batcher.submit(0, b"s", b"b"), batcher.submit(0, b"s", b"c")]
+    await asyncio.sleep(0.01)
+    assert gated.appended == [[b"a"]]
+    gated.gate.set()
+    assert await asyncio.gather(first, *later) == [0, 1, 2]
+    assert gated.appended == [[b"a"], [b"b", b"c"]]
+
+
+async def test_batches_keep_to_the_limits_of_the_log(gated: GatedLog, batcher: Batcher) -> None:
+    """No batch has more records or bytes than the log takes."""
+    small = [batcher.submit(0, b"s", b"x") for _ in range(BATCH_RECORDS_MAX + 1)]
+    await asyncio.gather(*small)
+    assert [len(batch) for batch in gated.appended] == [BATCH_RECORDS_MAX, 1]
+    gated.appended.clear()
+    large = [batcher.submit(0, b"s", b"x" * (BATCH_BYTES_MAX // 2)) for _ in range(5)]
+    await asyncio.gather(*large)
+    assert [len(batch) for batch in gated.appended] == [2, 2, 1]
+
+
+async def test_no_position_where_the_log_tells_none(gated: GatedLog, batcher: Batcher) -> None:
+    """A batch that was acknowledged without its position is acknowledged all the same."""
+    gated.tells_position = False
+    assert await batcher.submit(0, b"s", b"a") is None
+
+
+async def test_failed_append_fails_all_its_waiters_and_no_later_one(
+    gated: GatedLog, batcher: Batcher
+) -> None:
+    """Whatever the log raises, the outcome is unknown to those in the batch, and the next batch gets its chance."""
+    for error in (LogUnavailableError("away"), RuntimeError("a bug")):
+        gated.error = error
+        futures = [batcher.submit(0, b"s", b"a") for _ in range(3)]
+        for outcome in await asyncio.gather(*futures, return_exceptions=True):
+            assert isinstance(outcome, LogUnavailableError)
+            assert not isinstance(outcome, NotTakenError)
+    gated.error = None
+    assert await batcher.submit(0, b"s", b"b") is not None
+    assert batcher.waiting == 0
+
+
+async def test_past_the_deadline_the_queue_is_left_unsent(
+    gated: GatedLog, batcher: Batcher
+) -> None:
+    """In flight the outcome is unknown; in the queue it is known: never sent."""
+    gated.gate.clear()
+    in_flight = batcher.submit(0, b"s", b"in-flight")
+    await asyncio.sleep(0.01)
+    queued = batcher.submit(0, b"s", b"queued")
+    with pytest.raises(LogUnavailableError) as unknown:
+        await asyncio.wait_for(in_flight, 2)
+    assert not isinstance(unknown.value, NotTakenError)
+    with pytest.raises(NotTakenError):
+        await asyncio.wait_for(queued, 2)
+    gated.gate.set()
+    await batcher.submit(0, b"s", b"after")
+    assert gated.appended == [[b"in-flight"], [b"after"]]
+
+
+async def test_full_queue_refuses_at_once(gated: GatedLog) -> None:
+    """Beyond its bound the queue takes nothing, and says that it was not taken."""
+    gated.gate.clear()
+    batcher = Batcher(gated, waiters_max=2)
+    taken = [batcher.submit(0, b"s", b"a"), batcher.submit(0, b"s", b"b")]
+    with pytest.raises(NotTakenError):
+        batcher.submit(0, b"s", b"c")
+    gated.gate.set()
+    await asyncio.gather(*taken)
+    assert gated.appended == [[b"a", b"b"]]
+    await batcher.close()
+
+
+async def test_outcomes_are_told(gated: GatedLog) -> None:
+    """Readiness hears of every append."""
+    heard: list[UnavailableError | None] = []
+    batcher = Batcher(gated, heard.append)
+    await batcher.submit(0, b"s", b"a")
+    gated.error = LogUnavailableError("away")
+    await asyncio.gather(batcher.submit(0, b"s", b"b"), return_exceptions=True)
+    assert heard == [None, gated.error]
+    await batcher.close()
+
+
+async def test_drain_waits_for_all_partitions(gated: GatedLog, batcher: Batcher) -> None:
+    """After drain nothing waits any more."""
+    futures = [batcher.submit(partition, b"s", b"a") for partition in range(4)]
+    await batcher.drain()
+    assert all(future.done() for future in futures)
+    await asyncio.gather(*futures)
+    assert len(gated.appended) == 4
+
+
+async def test_close_tells_everybody(gated: GatedLog, batcher: Batcher) -> None:
+    """Nobody is left waiting by a process that stops."""
+    gated.gate.clear()
+    futures = [batcher.submit(0, b"s", b"a")]
+    await asyncio.sleep(0.01)
+    futures.append(batcher.submit(0, b"s", b"b"))
+    await batcher.close()
+    for outcome in await asyncio.gather(*futures, return_exceptions=True):
+        assert isinstance(outcome, LogUnavailableError)
