@@ -208,7 +208,9 @@ def _print_sites(config: Path | None) -> None:
         console.print("no sites yet: visit-counter site add my-portal --name 'My portal'")
 
 
-def _table(document: tomlkit.TOMLDocument, site: str) -> Any:  # tomlkit's tables have no common type
+def _table(
+    document: tomlkit.TOMLDocument, site: str
+) -> Any:  # tomlkit's tables have no common type
     """Return a site's table in the file.
 
     Raises:

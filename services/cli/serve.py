@@ -69,7 +69,9 @@ def up(
             *demo,
         ]
 
-    print(f"visit-counter: http address  {scheme}://{host}:{port}/", flush=True)  # the line people look for
+    print(
+        f"visit-counter: http address  {scheme}://{host}:{port}/", flush=True
+    )  # the line people look for
     if is_demo:
         print(
             f"visit-counter: demo portal, site {DEMO_SITE!r}, sample figures. Stop with Ctrl-C.",

@@ -24,6 +24,7 @@ class GatedLog(SqliteLog):
         self.tells_position = True
 
     async def append(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int | None:
+        del partition
         first = sum(map(len, self.appended))
         self.appended.append([value for _key, value in records])
         await self.gate.wait()

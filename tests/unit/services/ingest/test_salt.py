@@ -41,7 +41,7 @@ class Away(SqliteStore):
         pass
 
     async def salts(self, days: Sequence[str]) -> dict[str, bytes]:
-        raise StoreUnavailableError("away")
+        raise StoreUnavailableError(f"away: {days}")
 
 
 async def test_todays_salt_is_made_and_shared(store: SqliteStore) -> None:

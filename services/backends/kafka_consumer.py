@@ -1,0 +1,209 @@
+"""Reads the partitions that Kafka assigns to this process; what has been counted is the store's to say (DESIGN 3.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from services.backends.port import BATCH_RECORDS_MAX, TIMEOUT_SECONDS, Extent, Fetched
+from visits.codec import LogRecord
+from visits.errors import LogUnavailableError
+
+FETCH_BYTES_MAX = 4 * 1024 * 1024
+CLOSE_SECONDS = 5.0
+STUCK_SECONDS = 30.0
+"""A consumer that gets nothing for so long although there is something is made anew (aiokafka #1154, #847)."""
+
+
+class _Listener(ConsumerRebalanceListener):
+    """Notes what is assigned and nothing else: a listener that waits can deadlock (aiokafka #335)."""
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
+        self._consumer.revoked({place.partition for place in revoked})
+
+    async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
+        self._consumer.newly_assigned({place.partition for place in assigned})
+
+
+class KafkaConsumer:
+    """One member of the group of aggregators."""
+
+    def __init__(
+        self, bootstrap: str, topic: str, group_id: str, session_timeout_seconds: float
+    ) -> None:
+        """Describe the member; nothing happens before `start`."""
+        self._topic = topic
+        self._assigned: frozenset[int] = frozenset()
+        self._generations: dict[int, int] = {}
+        self._epochs: dict[int, int] = {}
+        self._next: dict[int, int] = {}
+        self._moved_at: dict[int, float] = {}
+        self._counter = 0
+        session_ms = round(session_timeout_seconds * 1000)
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            group_id=group_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_records=BATCH_RECORDS_MAX,
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=max(500, session_ms // 4),
+            request_timeout_ms=max(12_000, session_ms + 5_000),
+            metadata_max_age_ms=30_000,
+        )
+
+    async def start(self) -> Self:
+        """Join the group.
+
+        Raises:
+            LogUnavailableError: Kafka does not answer.
+        """
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await self._consumer.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()
+            raise unavailable(error) from error
+        self._consumer.subscribe([self._topic], listener=_Listener(self))
+        return self
+
+    @property
+    def assigned(self) -> frozenset[int]:
+        """The partitions this process reads now."""
+        return self._assigned
+
+    def revoked(self, partitions: set[int]) -> None:
+        """Note that partitions are another's."""
+        self._assigned -= partitions
+        for partition in partitions:
+            self._next.pop(partition, None)
+
+    def newly_assigned(self, partitions: set[int]) -> None:
+        """Note that partitions are ours, and that their positions are to be read anew."""
+        self._assigned = frozenset(partitions)
+        self._next.clear()
+        for partition in partitions:
+            self._counter += 1
+            self._generations[partition] = self._counter
+
+    def generation(self, partition: int) -> int:
+        """Return a number that changes with every assignment."""
+        return self._generations.get(partition, 0)
+
+    async def seek(self, partition: int, position: int) -> int:
+        """Read on from a position."""
+        self._counter += 1
+        try:
+            self._consumer.seek(TopicPartition(self._topic, partition), position)
+        except (KafkaError, ValueError) as error:
+            raise unavailable(error) from error
+        self._epochs[partition] = self._counter
+        self._next[partition] = position
+        self._moved_at[partition] = time.monotonic()
+        return self._counter
+
+    async def fetch(self, wait_seconds: float) -> list[Fetched]:
+        """Return what has arrived, from sought partitions only."""
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                arrived = await self._consumer.getmany(
+                    timeout_ms=round(wait_seconds * 1000), max_records=BATCH_RECORDS_MAX
+                )
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise unavailable(error) from error
+        found: list[Fetched] = []
+        for place, records in arrived.items():
+            expected = self._next.get(place.partition)
+            if expected is None or place.partition not in self._assigned:
+                continue
+            kept = tuple(
+                LogRecord(record.offset, record.timestamp, record.key or b"", record.value or b"")
+                for record in records
+                if record.offset >= expected
+            )
+            if kept:
+                self._next[place.partition] = kept[-1].position + 1
+                self._moved_at[place.partition] = time.monotonic()
+                found.append(
+                    Fetched(
+                        place.partition,
+                        self._epochs[place.partition],
+                        kept,
+                        self._end(place, kept[-1].position + 1),
+                    )
+                )
+        silent = self._assigned - {fetched.partition for fetched in found}
+        for partition in silent & self._next.keys():
+            end = self._end(TopicPartition(self._topic, partition), self._next[partition])
+            found.append(Fetched(partition, self._epochs[partition], (), end))
+            self._check_stuck(partition, end)
+        return found
+
+    async def extent(self, partition: int) -> Extent:
+        """Ask what the log holds of a partition."""
+        place = TopicPartition(self._topic, partition)
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                begin = (await self._consumer.beginning_offsets([place]))[place]
+                end = (await self._consumer.end_offsets([place]))[place]
+        except (KafkaError, OSError, TimeoutError, ValueError) as error:
+            raise unavailable(error) from error
+        return Extent(begin, end)
+
+    async def note_position(self, positions: dict[int, int]) -> None:
+        """Commit positions for lag tools; never read back."""
+        offsets = {
+            TopicPartition(self._topic, partition): position
+            for partition, position in positions.items()
+            if partition in self._assigned
+        }
+        if not offsets:
+            return
+        try:
+            async with asyncio.timeout(2.0):
+                await self._consumer.commit(offsets)
+        except (KafkaError, OSError, TimeoutError, ValueError, AssertionError):
+            # Best effort: the store holds the position, this is for tools that show lag.
+            return
+
+    async def close(self) -> None:
+        """Leave the group."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._consumer.stop()
+        except (KafkaError, OSError, TimeoutError):
+            return
+
+    def _end(self, place: TopicPartition, at_least: int) -> int:
+        try:
+            mark = self._consumer.highwater(place)
+        except (KafkaError, AssertionError):
+            mark = None
+        return max(at_least, mark or 0)
+
+    def _check_stuck(self, partition: int, end: int) -> None:
+        """Give up a consumer that no longer gets what is there.
+
+        Raises:
+            LogUnavailableError: the caller makes a new consumer.
+        """
+        if (
+            end > self._next[partition]
+            and time.monotonic() - self._moved_at[partition] > STUCK_SECONDS
+        ):
+            self._moved_at[partition] = time.monotonic()
+            msg = f"Kafka: partition {partition} gives nothing for {STUCK_SECONDS:.0f} s although its log goes on"
+            raise LogUnavailableError(msg)
+
+
+def unavailable(error: BaseException) -> LogUnavailableError:
+    """Return an error of aiokafka in our words."""
+    return LogUnavailableError(f"Kafka: {type(error).__name__}: {str(error)[:200]}")

@@ -1,0 +1,390 @@
+"""The routes as they are mounted, on a real log: what is answered, booked and written, whatever is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, MutableMapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, generate_latest
+
+from services.backends.sqlite import SqliteLog, SqliteStore, open_sqlite
+from services.ingest.part import IngestPart
+from services.runtime.application import create_application
+from services.runtime.health import Health
+from services.runtime.settings import load_configuration
+from visits.codec import decode_record
+from visits.record import Ping, Record, Tally, View
+from visits.refusal import QUIET, Refusal
+
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
+ADDRESS = "203.0.113.77"
+SITES: dict[str, dict[str, object]] = {
+    "demo": {},
+    "listed": {"origins": ["https://portal.example"]},
+    "closed": {"closed": "2026-01-01"},
+}
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found = msgspec.json.decode(self.body)
+        assert isinstance(found, dict)
+        return found
+
+
+class Ingest:
+    """The application with ingest alone, called without a socket."""
+
+    def __init__(self, directory: Path) -> None:
+        url = f"sqlite:{directory / 'x.db'}"
+        self.file = directory / "x.db"
+        configuration = load_configuration(
+            None,
+            year=2026,
+            overrides={"log": {"url": url}, "store": {"url": url}, "sites": SITES},
+        )
+        self.log: SqliteLog
+        self.store: SqliteStore
+        self.log, self.store = open_sqlite(self.file)
+        self.health, self.registry = Health(), CollectorRegistry()
+        self.part = IngestPart(configuration, self.log, self.store, self.health, self.registry)
+        self.app: FastAPI = create_application(
+            "test", [self.part], self.health, self.registry, configuration.settings.server
+        )
+
+    async def start(self) -> None:
+        await self.log.open()
+        await self.store.open()
+        await self.part.start()
+        self.health.clear("start")
+        while not self.health.is_ready:
+            await asyncio.sleep(0.001)
+
+    async def stop(self) -> None:
+        await self.part.close()
+        await self.store.close()
+        await self.log.close()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        query: bytes = b"",
+    ) -> Answer:
+        sent = {"user-agent": BROWSER} | (headers or {})
+        messages: list[MutableMapping[str, Any]] = []
+        parts = [body[start : start + 1500] for start in range(0, len(body), 1500)] or [b""]
+
+        async def receive() -> MutableMapping[str, Any]:
+            part = parts.pop(0)
+            return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            messages.append(message)
+
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query,
+            "root_path": "",
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
+            "client": (ADDRESS, 4711),
+            "server": ("127.0.0.1", 80),
+        }
+        await self.app(scope, receive, send)
+        start, last = messages
+        names = {name.decode(): value.decode() for name, value in start["headers"]}
+        return Answer(start["status"], names, last["body"])
+
+    async def post(self, body: object, **headers: str) -> Answer:
+        raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.call("POST", "/v1/views", raw, named)
+
+    async def records(self) -> list[Record]:
+        consumer = await self.log.consumer()
+        await consumer.seek(0, 0)
+        fetched = await consumer.fetch(0)
+        await consumer.close()
+        return [decode_record(raw.value) for item in fetched for raw in item.records]
+
+    def metric(self, name: str, **labels: str) -> float:
+        value = self.registry.get_sample_value(f"visit_counter_{name}", labels)
+        assert value is not None
+        return value
+
+
+@pytest.fixture
+async def ingest(tmp_path: Path) -> AsyncIterator[Ingest]:
+    made = Ingest(tmp_path)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+VIEW = {"site": "demo", "page": "/a"}
+
+
+async def test_counted_after_the_log_has_it(ingest: Ingest) -> None:
+    """A view is answered with its position and id, and stands in the log under them."""
+    for content_type in ("text/plain;charset=UTF-8", "application/json", ""):
+        answer = await ingest.post(VIEW, content_type=content_type)
+        assert answer.status == 202
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["access-control-allow-origin"] == "*"
+        record = (await ingest.records())[-1]
+        position = f"0:{len(await ingest.records()) - 1}"
+        assert answer.json == {"counted": True, "position": position, "id": record.id}
+        assert isinstance(record, View)
+        assert record.page == "/a"
+        assert record.visitor is not None
+        assert record.at == record.received
+
+
+async def test_same_reader_same_pseudonym_and_none_who_asks(ingest: Ingest) -> None:
+    """Address and browser make the pseudonym; DNT and GPC make none, and then `entry` is kept."""
+    for headers in ({}, {}, {"user_agent": BROWSER + " x"}, {"dnt": "1"}, {"sec_gpc": "1"}):
+        await ingest.post(VIEW | {"entry": True}, **headers)
+    one, same, other, dnt, gpc = await ingest.records()
+    for record in (one, same, other, dnt, gpc):
+        assert isinstance(record, View)
+    assert one.visitor == same.visitor != other.visitor  # type: ignore[union-attr]  # views, see above
+    assert dnt.visitor is None is gpc.visitor  # type: ignore[union-attr]  # likewise
+    assert [record.entry for record in (one, dnt)] == [False, True]  # type: ignore[union-attr]  # likewise
+
+
+async def test_own_id_is_kept(ingest: Ingest) -> None:
+    """The client's id is the record's, so that a second try is found to be one."""
+    for _ in range(2):
+        answer = await ingest.post(VIEW | {"id": "my-own-id_1"})
+        assert answer.json["id"] == "my-own-id_1"
+
+
+async def test_ping_is_written_and_not_counted(ingest: Ingest) -> None:
+    """A ping stands in the log before it is answered, as what it is."""
+    answer = await ingest.post({"site": "demo", "kind": "ping"})
+    assert (answer.status, answer.json) == (202, {"counted": False, "reason": "ping"})
+    assert isinstance((await ingest.records())[0], Ping)
+
+
+CORPUS: list[tuple[bytes, Refusal]] = [
+    (b"", Refusal.MALFORMED),
+    (b"{", Refusal.MALFORMED),
+    (b"null", Refusal.MALFORMED),
+    (b"[]", Refusal.MALFORMED),
+    (b'"demo"', Refusal.MALFORMED),
+    (b"\x00", Refusal.MALFORMED),
+    (b"\xff\xfe", Refusal.MALFORMED),
+    (b"site=demo&page=/a", Refusal.MALFORMED),
+    (b'{"site":"demo","page":NaN}', Refusal.MALFORMED),
+    (b'{"site":"demo","page":"/a","x":NaN}', Refusal.MALFORMED),
+    (b'{"site":"demo","page":"/a","x":-Infinity}', Refusal.MALFORMED),
+    (b'{"site":"demo","page":"/\\ud800"}', Refusal.MALFORMED),
+    (b'{"site":"demo","page":"/\xed\xa0\x80"}', Refusal.MALFORMED),
+    (b'{"site":"demo","page":"/\xff"}', Refusal.MALFORMED),
+    (b'{"site":"demo","page":5}', Refusal.MALFORMED),
+    (b'{"site":5,"page":"/a"}', Refusal.MALFORMED),
+    (b'{"site":null,"page":"/a"}', Refusal.MALFORMED),
+    (b'{"page":"/a"}', Refusal.MALFORMED),
+    (b'{"site":"demo","page":"/a","kind":"delta"}', Refusal.MALFORMED),
+    (b'{"site":"demo","page":"/a","kind":"tally"}', Refusal.MALFORMED),
+    (b'{"site":"demo","page":"/a","own":"yes"}', Refusal.MALFORMED),
+    (b'{"site":"demo","page":"/a"}x', Refusal.MALFORMED),
+    (b'{"site":"demo","page":"/a","x":' + b"[" * 1900 + b"]" * 1900 + b"}", Refusal.MALFORMED),
+    (b'{"site":"demo","page":' + b'{"a":' * 700, Refusal.MALFORMED),
+    (b'{"site":"demo","page":"/' + b"a" * 4096 + b'"}', Refusal.TOO_LARGE),
+    (b"[" * 1_000_000, Refusal.TOO_LARGE),
+    (b'{"site":"","page":"/a"}', Refusal.UNKNOWN_SITE),
+    (b'{"site":"nix","page":"/a"}', Refusal.UNKNOWN_SITE),
+    (b'{"site":"DEMO","page":"/a"}', Refusal.UNKNOWN_SITE),
+    (b'{"site":"demo\\u0000","page":"/a"}', Refusal.UNKNOWN_SITE),
+    (b'{"site":"../demo","page":"/a"}', Refusal.UNKNOWN_SITE),
+    (b'{"site":"closed","page":"/a"}', Refusal.CLOSED_SITE),
+    (b'{"site":"demo"}', Refusal.BAD_PAGE),
+    (b'{"site":"demo","page":""}', Refusal.BAD_PAGE),
+    (b'{"site":"demo","page":"a"}', Refusal.BAD_PAGE),
+    (b'{"site":"demo","page":"\\\\a"}', Refusal.BAD_PAGE),
+    (b'{"site":"demo","page":"javascript:alert(1)"}', Refusal.BAD_PAGE),
+    (b'{"site":"demo","page":"file:///etc/passwd"}', Refusal.BAD_PAGE),
+    (b'{"site":"demo","page":"/a\\u0000"}', Refusal.BAD_PAGE),
+    (b'{"site":"demo","page":"/a%00"}', Refusal.BAD_PAGE),
+    (b'{"site":"demo","page":"/a\\r\\nSet-Cookie: x"}', Refusal.BAD_PAGE),
+    (b'{"site":"demo","page":"/%c0%af"}', Refusal.BAD_PAGE),
+    (b'{"site":"demo","page":"/%ed%a0%80"}', Refusal.BAD_PAGE),
+    (b'{"site":"demo","page":"/a","id":""}', Refusal.BAD_ID),
+    (b'{"site":"demo","page":"/a","id":"short"}', Refusal.BAD_ID),
+    (b'{"site":"demo","page":"/a","id":"with space"}', Refusal.BAD_ID),
+    (b'{"site":"demo","page":"/a","id":"' + b"a" * 65 + b'"}', Refusal.BAD_ID),
+    (b'{"site":"demo","page":"/a","id":"\\u0000\\u0000\\u0000\\u0000abcd"}', Refusal.BAD_ID),
+    (b'{"site":"demo","page":"/a","own":true}', Refusal.OWN),
+]
+
+
+async def test_bad_input_is_never_counted_and_always_has_a_reason(ingest: Ingest) -> None:
+    """Never 5xx, never counted, always the reason, in answer and metric alike; a good view is counted after all."""
+    expected: Counter[Refusal] = Counter()
+    for body, reason in CORPUS:
+        answer = await ingest.post(body)
+        assert answer.status < 500, body[:80]
+        assert answer.json["reason"] == reason, body[:80]
+        assert answer.json.get("counted", False) is False
+        if reason not in QUIET:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json["status"] == answer.status >= 400
+            assert answer.json["detail"]
+        expected[reason] += 1
+    assert await ingest.records() == []
+    for reason in Refusal:
+        assert ingest.metric("refused_total", reason=reason.value) == expected[reason]
+    assert (await ingest.post(VIEW)).json["counted"] is True
+    received = sum(ingest.metric("received_total", kind=k) for k in ("view", "ping", "unreadable"))
+    assert received == len(CORPUS) + 1
+    assert ingest.metric("acknowledged_total") == 1
+
+
+async def test_hostile_paths_that_are_paths_count(ingest: Ingest) -> None:
+    """A strange path is no crime: it is counted under one canonical name, too long ones under (other)."""
+    for page, name in (
+        ("/../../etc/passwd", "/etc/passwd"),
+        ("/a?b=<script>", "/a"),
+        ("//evil.example/x", "/evil.example/x"),
+        ("https://any.example", "/"),
+        ("/" + "a" * 1500, "(other)"),
+        ("/" + "%25" * 300, "/" + "%25" * 300),
+    ):
+        assert (await ingest.post(VIEW | {"page": page})).json["counted"] is True
+        record = (await ingest.records())[-1]
+        assert isinstance(record, View)
+        assert record.page == name
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"user_agent": ""}, Refusal.BOT),
+        ({"user_agent": "Mozilla/5.0 (compatible; bingbot/2.0)"}, Refusal.BOT),
+        ({"user_agent": "python-requests/2.32"}, Refusal.BOT),
+        ({"purpose": "prefetch"}, Refusal.PREFETCH),
+        ({"sec_purpose": "prefetch;prerender"}, Refusal.PREFETCH),
+        ({"x_purpose": "preview"}, Refusal.PREFETCH),
+        ({"x_moz": "prefetch"}, Refusal.PREFETCH),
+    ],
+)
+async def test_quiet_refusals(ingest: Ingest, headers: dict[str, str], reason: Refusal) -> None:
+    """Programs and prefetches did nothing wrong: 202, with the reason."""
+    answer = await ingest.post(VIEW, **headers)
+    assert answer.status == 202
+    assert answer.json["reason"] == reason
+    assert answer.json["hint"]
+    assert await ingest.records() == []
+
+
+async def test_gif_decides_alike_and_is_always_an_image(ingest: Ingest) -> None:
+    """The image tells in a header what became of it, and counts what a POST would."""
+    for query, headers, status, told in (
+        (b"site=demo&page=/a", {}, 200, "counted"),
+        (b"site=demo&page=/a", {"user-agent": "curl/8"}, 200, "bot"),
+        (b"site=listed&page=/a", {"referer": "https://evil.example/"}, 403, "origin"),
+        (b"site=listed&page=/a", {"referer": "https://portal.example/x"}, 200, "counted"),
+        (b"site=nix&page=/a", {}, 404, "unknown_site"),
+        (b"site=demo", {}, 400, "bad_page"),
+        (b"site=demo&page=%00", {}, 400, "bad_page"),
+        (b"site=demo&page=%ff", {}, 400, "malformed"),
+        (b"page=/a", {}, 400, "malformed"),
+        (b"", {}, 400, "malformed"),
+        (b"\xff", {}, 400, "malformed"),
+        (b"&".join([b"a=1"] * 100), {}, 400, "malformed"),
+        (b"site=demo&page=/" + b"a" * 5000, {}, 413, "too_large"),
+    ):
+        answer = await ingest.call("GET", "/v1/views.gif", headers=headers, query=query)
+        assert (answer.status, answer.headers["x-visit-counter"]) == (status, told), query[:60]
+        assert answer.headers["content-type"] == "image/gif"
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.body.startswith(b"GIF89a")
+    assert len(await ingest.records()) == 2
+
+
+async def test_methods_and_preflight(ingest: Ingest) -> None:
+    """Other methods are refused with a reason; the preflight allows what the widget does."""
+    for method in ("GET", "PUT", "DELETE", "HEAD", "BREW"):
+        answer = await ingest.call(method, "/v1/views")
+        assert answer.status == 405
+        assert "POST" in answer.headers["allow"]
+    answer = await ingest.call("OPTIONS", "/v1/views", headers={"origin": "https://a.example"})
+    assert answer.status == 204
+    assert answer.headers["access-control-max-age"] == "86400"
+    assert "POST" in answer.headers["access-control-allow-methods"]
+
+
+async def test_refusals_of_declared_sites_are_tallied(ingest: Ingest) -> None:
+    """What a drained process refused stands in the log: views and tallies add up to what was received."""
+    await ingest.post(VIEW)
+    for _ in range(3):
+        await ingest.post(VIEW, user_agent="curl/8")
+    await ingest.post({"site": "listed", "page": "x"})
+    await ingest.post({"site": "nix", "page": "/"})
+    await ingest.part.drain()
+    tallies = [record for record in await ingest.records() if isinstance(record, Tally)]
+    assert {tally.site: tally.refused for tally in tallies} == {
+        "demo": {"bot": 3},
+        "listed": {"bad_page": 1},
+    }
+    await ingest.part.drain()
+    assert len([record for record in await ingest.records() if isinstance(record, Tally)]) == 2
+
+
+async def test_draining_refuses_and_counts_nothing(ingest: Ingest) -> None:
+    """A stopping process takes nothing new and tells when to come again."""
+    ingest.health.draining.set()
+    answer = await ingest.post(VIEW)
+    assert (answer.status, answer.json["reason"]) == (503, "unavailable")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert await ingest.records() == []
+
+
+async def test_slow_body_is_refused(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not finish a body in time is told so."""
+    monkeypatch.setattr("services.ingest.views.BODY_SECONDS_MAX", 0.05)
+    messages: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        messages.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/views", "headers": [], "client": None}
+    await ingest.app(scope, receive, send)
+    assert messages[0]["status"] == 408
+
+
+async def test_no_address_and_no_browser_is_kept(ingest: Ingest) -> None:
+    """Neither reaches the file, the metrics or the note for people."""
+    secret = "Mozilla/5.0 (X11) A-Very-Rare-Browser/7.7"
+    await ingest.post(VIEW, user_agent=secret)
+    await ingest.post(VIEW | {"page": "bad"}, user_agent=secret)
+    await ingest.part.drain()
+    kept = b"".join(path.read_bytes() for path in ingest.file.parent.iterdir())
+    kept += generate_latest(ingest.registry)
+    assert b'"/a"' in kept
+    assert b"Rare-Browser" not in kept
+    assert ADDRESS.encode() not in kept
