@@ -68,7 +68,7 @@ class Ingest:
         await self.store.open()
         await self.part.start()
         self.health.clear("start")
-        while not self.health.is_ready:
+        while not self.health.is_ready:  # noqa: ASYNC110  # some milliseconds
             await asyncio.sleep(0.001)
 
     async def stop(self) -> None:
@@ -372,7 +372,8 @@ async def test_slow_body_is_refused(ingest: Ingest, monkeypatch: pytest.MonkeyPa
     async def send(message: MutableMapping[str, Any]) -> None:
         messages.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/v1/views", "headers": [], "client": None}
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/views"}
+    scope |= {"headers": [], "client": None}
     await ingest.app(scope, receive, send)
     assert messages[0]["status"] == 408
 
