@@ -87,7 +87,7 @@ async def _check(admin: AIOKafkaAdminClient, topic: str) -> None:
     found = {
         entry[0]: entry[1]
         for response in described
-        for resource in response.resources
+        for resource in response.resources  # type: ignore[attr-defined]  # typed as the base class
         for entry in resource[4]
     }
     for name, needed in REFUSED.items():

@@ -63,7 +63,9 @@ def count(values: Iterable[bytes]) -> dict[str, Counted]:
     return sites
 
 
-def _view(counted: Counted, last_seen: dict[tuple[str, str | None], int], record: dict[str, Any]) -> None:
+def _view(
+    counted: Counted, last_seen: dict[tuple[str, str | None], int], record: dict[str, Any]
+) -> None:
     at = record["at"]
     counted.views += 1
     counted.ids.add(record["id"])
