@@ -9,11 +9,13 @@ import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from services.backends.port import CounterStore, EventLog
 from services.ingest.batcher import Batcher
 from services.ingest.client_address import ClientFinder, SuspectWatch, host_network, is_own_network
 from services.ingest.decision import Rules
+from services.ingest.hot import put_before_middleware
 from services.ingest.local_day import Calendar
 from services.ingest.metrics import IngestMetrics
 from services.ingest.openapi import describe
@@ -79,11 +81,15 @@ class IngestPart:
         self._tasks: list[asyncio.Task[None]] = []
 
     def install(self, app: FastAPI) -> None:
-        """Mount the hot routes before all others, past FastAPI's parsing."""
+        """Mount the hot routes before all others, past FastAPI's parsing, and describe them."""
+        routes: dict[str, ASGIApp] = {
+            "/v1/views": ViewsRoute(self._intake),
+            "/v1/views.gif": GifRoute(self._intake),
+        }
         app.router.routes[:0] = [
-            Route("/v1/views", ViewsRoute(self._intake), include_in_schema=False),
-            Route("/v1/views.gif", GifRoute(self._intake), include_in_schema=False),
+            Route(path, route, include_in_schema=False) for path, route in routes.items()
         ]
+        put_before_middleware(app, routes)
         describe(app)
 
     async def start(self) -> None:
