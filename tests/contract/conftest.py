@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from services.backends.port import CounterStore
+from services.backends.kafka import KafkaLog
+from services.backends.port import CounterStore, EventLog
 from services.backends.redis import RedisStore
 from services.backends.sqlite import open_sqlite
+from tests.support.kafka import KafkaCluster
 from tests.support.redis import RedisServer
 
 
@@ -35,4 +37,27 @@ async def redis_store(redis_server: RedisServer) -> AsyncIterator[CounterStore]:
 def store(request: pytest.FixtureRequest) -> CounterStore:
     """Each store in turn."""
     found: CounterStore = request.getfixturevalue(f"{request.param}_store")
+    return found
+
+
+@pytest.fixture
+async def sqlite_log(tmp_path: Path) -> AsyncIterator[EventLog]:
+    log, _store = open_sqlite(tmp_path / "log-laws.db")
+    await log.open()
+    yield log
+    await log.close()
+
+
+@pytest.fixture
+async def kafka_log(kafka: KafkaCluster, topic: str) -> AsyncIterator[EventLog]:
+    log = KafkaLog(kafka.bootstrap, topic, partitions=1, group_id=topic, session_timeout_seconds=6)
+    await log.open()
+    yield log
+    await log.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.integration)])
+def event_log(request: pytest.FixtureRequest) -> EventLog:
+    """Each log in turn."""
+    found: EventLog = request.getfixturevalue(f"{request.param}_log")
     return found
