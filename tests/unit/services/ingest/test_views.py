@@ -19,6 +19,7 @@ from services.runtime.application import create_application
 from services.runtime.health import Health
 from services.runtime.settings import load_configuration
 from visits.codec import decode_record
+from visits.errors import LogUnavailableError
 from visits.record import Ping, Record, Tally, View
 from visits.refusal import QUIET, Refusal
 
@@ -28,6 +29,7 @@ SITES: dict[str, dict[str, object]] = {
     "demo": {},
     "listed": {"origins": ["https://portal.example"]},
     "closed": {"closed": "2026-01-01"},
+    "stored": {"identity": "storage"},
 }
 
 
@@ -389,3 +391,42 @@ async def test_no_address_and_no_browser_is_kept(ingest: Ingest) -> None:
     assert b'"/a"' in kept
     assert b"Rare-Browser" not in kept
     assert ADDRESS.encode() not in kept
+
+
+async def test_visitor_is_read_only_where_the_site_says_so(ingest: Ingest) -> None:
+    """A browser's own id tells readers of one address apart where the site allows it, nowhere else."""
+    for site in ("stored", "demo"):
+        for name in ("a" * 16, "b" * 16, "short"):
+            await ingest.post({"site": site, "page": "/", "visitor": name})
+    seen = [record.visitor for record in await ingest.records() if isinstance(record, View)]
+    assert len(set(seen[:3])) == 3, "two names and the address"
+    assert len(set(seen[3:])) == 1
+    assert b"aaaaaaaa" not in ingest.file.read_bytes()
+
+
+async def test_log_away(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the log nothing is acknowledged: 503, not ready; once it answers, both are over."""
+
+    async def away(*_arguments: object) -> int:
+        raise LogUnavailableError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest.log, "append", away)
+        answer = await ingest.post(VIEW)
+        assert (answer.status, answer.json["reason"]) == (503, "unavailable")
+        assert "unknown" in answer.json["detail"]
+        assert "log" in ingest.health.obstacles
+        assert ingest.metric("log_up") == 0
+    assert (await ingest.post(VIEW)).json["counted"] is True
+    assert "log" not in ingest.health.obstacles
+    assert ingest.metric("log_up") == 1
+    await ingest.part.drain()
+    tallies = [record for record in await ingest.records() if isinstance(record, Tally)]
+    assert tallies == [], "an unknown outcome is no refusal"
+
+
+async def test_shared_address_is_noted(ingest: Ingest) -> None:
+    """500 views of one address: people are told what to add, the metric shows it."""
+    await asyncio.gather(*(ingest.post(VIEW) for _ in range(500)))
+    assert ingest.metric("client_address_suspect") == 1
+    assert f"{ADDRESS}/32" in ingest.health.notes["client_address"]
