@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from pathlib import Path
@@ -12,6 +13,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.runtime.backend import Backends
 from tests.support.oracle import Counted, count
+from visits.errors import UnavailableError
+
+READ_SECONDS = 60.0
 
 
 def sqlite_values(path: Path) -> list[bytes]:
@@ -31,9 +35,12 @@ async def kafka_values(bootstrap: str, topic: str, partition: int) -> list[bytes
         place = TopicPartition(topic, partition)
         consumer.assign([place])
         end = (await consumer.end_offsets([place]))[place]
-        await consumer.seek_to_beginning(place)
+        # Not seek_to_beginning: it races the reset to the end that assign has begun.
+        consumer.seek(place, (await consumer.beginning_offsets([place]))[place])
         values: list[bytes] = []
+        until = time.monotonic() + READ_SECONDS
         while len(values) < end:
+            assert time.monotonic() < until, f"{len(values)} of {end} records came"
             for records in (await consumer.getmany(timeout_ms=1000, max_records=5000)).values():
                 values += [record.value or b"" for record in records]
         return values
@@ -50,7 +57,15 @@ async def wait_counted(backends: Backends, ends: dict[int, int], seconds: float 
     until = time.monotonic() + seconds
     positions: dict[int, int] = {}
     while time.monotonic() < until:
-        heads = {partition: await backends.store.head(partition) for partition in ends}
+        try:
+            heads = {partition: await backends.store.head(partition) for partition in ends}
+        except UnavailableError:
+            # The server was restarted under this test's own connections.
+            await backends.store.close()
+            await asyncio.sleep(0.2)
+            with contextlib.suppress(UnavailableError):
+                await backends.store.open()
+            continue
         positions = {p: -1 if head is None else head.fence.position for p, head in heads.items()}
         if all(positions[p] >= end for p, end in ends.items()):
             return
