@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Self
 
 from aiokafka import AIOKafkaProducer
@@ -20,6 +21,9 @@ from visits.codec import DeadRecord
 from visits.errors import LogUnavailableError, SettingsError
 
 CLOSE_SECONDS = 5.0
+KILL_SECONDS = 1.0
+"""What of `CLOSE_SECONDS` is kept for closing the connections of a producer whose stop hangs."""
+
 GROUP_ID = "visit-counter-aggregator"
 
 
@@ -99,9 +103,9 @@ class KafkaLog:
         await ensure_topics(
             self._bootstrap, self._topic, self._dead_letters, self._configured, self._replication
         )
-        producer = await self._ready_producer()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
+                producer = await self._ready_producer()
                 found = len(await producer.partitions_for(self._topic))
         except (KafkaError, OSError, TimeoutError) as error:
             raise unavailable(error) from error
@@ -159,49 +163,27 @@ class KafkaLog:
     ) -> int | None:
         """Send records as batches, one after the other; return the first one's position.
 
+        The bound includes the wait for a new producer, so that appends which wait for it together also fail together.
+
         Raises:
             LogUnavailableError: not acknowledged in time; the outcome is unknown.
         """
-        producer = await self._ready_producer()
-        first: int | None = None
-        is_first = True
-        at = 0
+        producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                while at < len(records):
-                    batch = producer.create_batch()
-                    now = time.time_ns() // 1_000_000
-                    began = at
-                    while at < len(records):
-                        key, value, headers = records[at]
-                        if (
-                            batch.append(key=key, value=value, timestamp=now, headers=headers)
-                            is None
-                        ):
-                            break
-                        at += 1
-                    if at == began:
-                        msg = f"a record of {len(records[at][1])} bytes is larger than a batch"
-                        raise LogUnavailableError(msg)
-                    batch.close()
-                    metadata = await (await producer.send_batch(batch, topic, partition=partition))
-                    if is_first:
-                        first = metadata.offset if metadata.offset >= 0 else None
-                        is_first = False
+                producer = await self._ready_producer()
+                return await _send_batches(producer, topic, partition, records)
         except (KafkaError, OSError, TimeoutError) as error:
-            self._give_up(producer)
+            if producer is not None:
+                self._give_up(producer)
             raise unavailable(error) from error
         except asyncio.CancelledError:
-            self._give_up(producer)
+            if producer is not None:
+                self._give_up(producer)
             raise
-        return first
 
     async def _ready_producer(self) -> AIOKafkaProducer:
-        """Return the producer, made anew if the last one was given up.
-
-        Raises:
-            LogUnavailableError: Kafka does not answer.
-        """
+        """Return the producer, made anew if the last one was given up; the caller bounds the wait."""
         async with self._starting:
             if self._producer is not None:
                 return self._producer
@@ -217,11 +199,10 @@ class KafkaLog:
                 metadata_max_age_ms=30_000,
             )
             try:
-                async with asyncio.timeout(TIMEOUT_SECONDS):
-                    await producer.start()
-            except (KafkaError, OSError, TimeoutError) as error:
+                await producer.start()
+            except BaseException:
                 self._stop_later(producer)
-                raise unavailable(error) from error
+                raise
             self._producer = producer
             return producer
 
@@ -238,10 +219,45 @@ class KafkaLog:
         task.add_done_callback(self._closing.discard)
 
 
+async def _send_batches(
+    producer: AIOKafkaProducer,
+    topic: str,
+    partition: int,
+    records: Sequence[tuple[bytes, bytes, list[tuple[str, bytes]]]],
+) -> int | None:
+    """Send records in as many batches as they need, each after the one before was acknowledged."""
+    first: int | None = None
+    at = 0
+    while at < len(records):
+        batch = producer.create_batch()
+        now = time.time_ns() // 1_000_000
+        began = at
+        for key, value, headers in records[began:]:
+            if batch.append(key=key, value=value, timestamp=now, headers=headers) is None:
+                break
+            at += 1
+        if at == began:
+            msg = f"a record of {len(records[at][1])} bytes is larger than a batch"
+            raise LogUnavailableError(msg)
+        batch.close()
+        metadata = await (await producer.send_batch(batch, topic, partition=partition))
+        if began == 0 and metadata.offset >= 0:
+            first = metadata.offset
+    return first
+
+
 async def _stop(producer: AIOKafkaProducer) -> None:
-    """Stop a producer; aiokafka's own stop can wait for ever for a batch."""
+    """Stop a producer, hard if need be: aiokafka's own stop waits for ever for a batch it cannot deliver.
+
+    Without the second half its sender would live on, and send the batch that was given up whenever the broker is back.
+    """
     try:
-        async with asyncio.timeout(CLOSE_SECONDS):
+        async with asyncio.timeout(CLOSE_SECONDS - KILL_SECONDS):
             await producer.stop()
     except (KafkaError, OSError, TimeoutError):
-        return
+        sender = producer._sender  # noqa: SLF001  # aiokafka has no public way to end it
+        if sender.sender_task is not None:
+            sender.sender_task.cancel()
+        with suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(KILL_SECONDS):
+                await producer.client.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from contextlib import suppress
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -13,8 +15,13 @@ from services.backends.port import BATCH_RECORDS_MAX, TIMEOUT_SECONDS, Extent, F
 from visits.codec import LogRecord
 from visits.errors import LogUnavailableError
 
+_log = logging.getLogger(__name__)
+
 FETCH_BYTES_MAX = 4 * 1024 * 1024
 CLOSE_SECONDS = 5.0
+KILL_SECONDS = 1.0
+"""What of `CLOSE_SECONDS` is kept for closing the connections of a client whose stop hangs."""
+
 STUCK_SECONDS = 30.0
 """A consumer that gets nothing for so long although there is something is made anew (aiokafka #1154, #847)."""
 
@@ -22,14 +29,15 @@ STUCK_SECONDS = 30.0
 class _Listener(ConsumerRebalanceListener):
     """Notes what is assigned and nothing else: a listener that waits can deadlock (aiokafka #335)."""
 
-    def __init__(self, consumer: KafkaConsumer) -> None:
+    def __init__(self, consumer: KafkaConsumer, client: AIOKafkaConsumer) -> None:
         self._consumer = consumer
+        self._client = client
 
     async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
-        self._consumer.revoked({place.partition for place in revoked})
+        self._consumer.revoked(self._client, {place.partition for place in revoked})
 
     async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
-        self._consumer.newly_assigned({place.partition for place in assigned})
+        self._consumer.newly_assigned(self._client, {place.partition for place in assigned})
 
 
 class KafkaConsumer:
@@ -39,24 +47,32 @@ class KafkaConsumer:
         self, bootstrap: str, topic: str, group_id: str, session_timeout_seconds: float
     ) -> None:
         """Describe the member; nothing happens before `start`."""
+        self._bootstrap = bootstrap
         self._topic = topic
+        self._group_id = group_id
+        self._session_ms = round(session_timeout_seconds * 1000)
+        self._closing: set[asyncio.Task[None]] = set()
+        self._is_broken = False
+        self.rebuilds = 0
         self._assigned: frozenset[int] = frozenset()
         self._generations: dict[int, int] = {}
         self._epochs: dict[int, int] = {}
         self._next: dict[int, int] = {}
         self._moved_at: dict[int, float] = {}
         self._counter = 0
-        session_ms = round(session_timeout_seconds * 1000)
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
-            group_id=group_id,
+        self._consumer = self._make()
+
+    def _make(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            group_id=self._group_id,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_records=BATCH_RECORDS_MAX,
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            session_timeout_ms=session_ms,
-            heartbeat_interval_ms=max(500, session_ms // 4),
-            request_timeout_ms=max(12_000, session_ms + 5_000),
+            session_timeout_ms=self._session_ms,
+            heartbeat_interval_ms=max(500, self._session_ms // 4),
+            request_timeout_ms=max(12_000, self._session_ms + 5_000),
             metadata_max_age_ms=30_000,
         )
 
@@ -72,7 +88,7 @@ class KafkaConsumer:
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
             raise unavailable(error) from error
-        self._consumer.subscribe([self._topic], listener=_Listener(self))
+        self._consumer.subscribe([self._topic], listener=_Listener(self, self._consumer))
         return self
 
     @property
@@ -80,14 +96,18 @@ class KafkaConsumer:
         """The partitions this process reads now."""
         return self._assigned
 
-    def revoked(self, partitions: set[int]) -> None:
-        """Note that partitions are another's."""
+    def revoked(self, client: AIOKafkaConsumer, partitions: set[int]) -> None:
+        """Note that partitions are another's; what a client that was replaced says is nothing to us."""
+        if client is not self._consumer:
+            return
         self._assigned -= partitions
         for partition in partitions:
             self._next.pop(partition, None)
 
-    def newly_assigned(self, partitions: set[int]) -> None:
+    def newly_assigned(self, client: AIOKafkaConsumer, partitions: set[int]) -> None:
         """Note that partitions are ours, and that their positions are to be read anew."""
+        if client is not self._consumer:
+            return
         self._assigned = frozenset(partitions)
         self._next.clear()
         for partition in partitions:
@@ -112,12 +132,15 @@ class KafkaConsumer:
 
     async def fetch(self, wait_seconds: float) -> list[Fetched]:
         """Return what has arrived, from sought partitions only."""
+        if self._is_broken:
+            await self._rebuild()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 arrived = await self._consumer.getmany(
                     timeout_ms=round(wait_seconds * 1000), max_records=BATCH_RECORDS_MAX
                 )
         except (KafkaError, OSError, TimeoutError) as error:
+            self._is_broken = isinstance(error, KafkaError) and not error.retriable
             raise unavailable(error) from error
         found: list[Fetched] = []
         for place, records in arrived.items():
@@ -144,7 +167,7 @@ class KafkaConsumer:
         for partition in silent & self._next.keys():
             end = self._end(TopicPartition(self._topic, partition), self._next[partition])
             found.append(Fetched(partition, self._epochs[partition], (), end))
-            self._check_stuck(partition, end)
+        await self._watch()
         return found
 
     async def extent(self, partition: int) -> Extent:
@@ -176,11 +199,26 @@ class KafkaConsumer:
 
     async def close(self) -> None:
         """Leave the group."""
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._consumer.stop()
-        except (KafkaError, OSError, TimeoutError):
-            return
+        await _stop(self._consumer)
+        if self._closing:
+            await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def _rebuild(self) -> None:
+        """Leave with the old client, stopped beside, and join with a new one; every position is then to be read anew."""
+        self._revoke_all()
+        task = asyncio.create_task(_stop(self._consumer))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        self._consumer = self._make()
+        # Until the new one has started, the next fetch tries again.
+        self._is_broken = True
+        await self.start()
+        self._is_broken = False
+        self.rebuilds += 1
+
+    def _revoke_all(self) -> None:
+        self._assigned = frozenset()
+        self._next.clear()
 
     def _end(self, place: TopicPartition, at_least: int) -> int:
         try:
@@ -189,19 +227,39 @@ class KafkaConsumer:
             mark = None
         return max(at_least, mark or 0)
 
-    def _check_stuck(self, partition: int, end: int) -> None:
-        """Give up a consumer that no longer gets what is there.
+    async def _watch(self) -> None:
+        """Make the client anew when it gets nothing although there is something.
+
+        Asks the broker and not the client, since a client that fetches nothing learns of no end either.
 
         Raises:
-            LogUnavailableError: the caller makes a new consumer.
+            LogUnavailableError: Kafka does not answer.
         """
-        if (
-            end > self._next[partition]
-            and time.monotonic() - self._moved_at[partition] > STUCK_SECONDS
-        ):
-            self._moved_at[partition] = time.monotonic()
-            msg = f"Kafka: partition {partition} gives nothing for {STUCK_SECONDS:.0f} s although its log goes on"
-            raise LogUnavailableError(msg)
+        now = time.monotonic()
+        for partition in sorted(self._assigned & self._next.keys()):
+            if now - self._moved_at[partition] <= STUCK_SECONDS:
+                continue
+            self._moved_at[partition] = now
+            position = self._next[partition]
+            if (await self.extent(partition)).end > position == self._next.get(partition):
+                _log.warning(
+                    "partition %d gives nothing for %.0f s although its log goes on: joining anew",
+                    partition,
+                    STUCK_SECONDS,
+                )
+                await self._rebuild()
+                return
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Stop a client, within bounds: it waits for a broker that may be away."""
+    with suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS - KILL_SECONDS):
+            await consumer.stop()
+            return
+    with suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(KILL_SECONDS):
+            await consumer._client.close()  # noqa: SLF001  # aiokafka has no public way to end it
 
 
 def unavailable(error: BaseException) -> LogUnavailableError:

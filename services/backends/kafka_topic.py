@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import uuid
+from contextlib import suppress
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from visits.errors import LogUnavailableError, SettingsError
+
+_log = logging.getLogger(__name__)
 
 METADATA, METADATA_VERSION = 3, 12
 """Kafka protocol, "Metadata API (Key: 3)": version 12 answers with topic ids (KIP-516)."""
 
 ASK_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
 PARTITIONS_DEFAULT = 16
 REPLICATION_MAX = 3
 CONFIG = {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "CreateTime"}
@@ -66,23 +71,25 @@ async def ensure_topics(
             for name, count in ((topic, partitions or PARTITIONS_DEFAULT), (dead_letters, 1)):
                 if name not in existing:
                     await _create(admin, NewTopic(name, count, copies, topic_configs=config))
-            await _check(admin, topic)
+            await _check(admin, bootstrap, topic)
     except (KafkaError, OSError, TimeoutError) as error:
         msg = f"Kafka at {bootstrap} does not answer: {type(error).__name__}: {error}"
         raise LogUnavailableError(msg) from error
     finally:
-        await admin.close()
+        with suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await admin.close()
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: NewTopic) -> None:
     """Make a topic; another service may have made it meanwhile."""
-    try:
-        await admin.create_topics([topic], timeout_ms=5000)
-    except TopicAlreadyExistsError:
-        return
+    answer = await admin.create_topics([topic], timeout_ms=5000)
+    for _name, code, *reason in answer.topic_errors:  # type: ignore[attr-defined]  # typed as the base class
+        if code not in {0, TopicAlreadyExistsError.errno}:
+            raise for_code(code)(*reason)
 
 
-async def _check(admin: AIOKafkaAdminClient, topic: str) -> None:
+async def _check(admin: AIOKafkaAdminClient, bootstrap: str, topic: str) -> None:
     described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     found = {
         entry[0]: entry[1]
@@ -94,9 +101,17 @@ async def _check(admin: AIOKafkaAdminClient, topic: str) -> None:
         if name in found and found[name] != needed:
             msg = (
                 f"topic {topic} has {name}={found[name]}, it must be {needed}: "
-                f"kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {name}={needed}"
+                f"kafka-configs.sh --bootstrap-server {bootstrap} --alter --entity-type topics "
+                f"--entity-name {topic} --add-config {name}={needed}"
             )
             raise SettingsError(msg)
+    if found.get("retention.ms", "-1") != "-1":
+        # Allowed (DESIGN 3.6), but what is older can then not be rebuilt from the log.
+        _log.warning(
+            "topic %s has retention.ms=%s: older views cannot be rebuilt from the log",
+            topic,
+            found["retention.ms"],
+        )
 
 
 async def _ask(host: str, port: int, topic: str) -> str:
