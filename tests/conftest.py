@@ -145,7 +145,7 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
 
     def start(command: str, config: Path | None, **options: object) -> Service:
         service = Service(command, config, directory=tmp_path, **options)  # type: ignore[arg-type]
-        # passed on services.append(service)
+        services.append(service)
         service.start()
         return service
 
