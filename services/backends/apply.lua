@@ -11,7 +11,7 @@ local COUNTER_MAX = 9007199254740991 -- integers are exact in doubles up to here
 local TYPES = { add = 'hash', set = 'hash', del = 'hash', score = 'zset', forget = 'zset', member = 'set' }
 
 local pointer = redis.call('GET', KEYS[1])
-local head = redis.call('HMGET', KEYS[2], 'log_id', 'position', 'fingerprint', 'parameters')
+local head = redis.call('HMGET', KEYS[2], 'log_id', 'position', 'fingerprint', 'parameters', 'as_of')
 if pointer ~= ARGV[1] or not head[2] then
   return { 'miss', pointer or '0' }
 end
@@ -20,6 +20,12 @@ if head[1] == ARGV[3] and head[2] == ARGV[6] and head[3] == ARGV[7] then
 end
 if head[1] ~= ARGV[3] or head[2] ~= ARGV[4] or head[3] ~= ARGV[5] or head[4] ~= ARGV[2] then
   return { 'miss', pointer, head[1], head[2], head[3] }
+end
+
+-- A touch may have come since the batch was decided: as_of never goes back.
+local as_of = ARGV[8]
+if tonumber(head[5]) > tonumber(as_of) then
+  as_of = head[5]
 end
 
 -- Phase 1: types of all keys, and the sums of all additive fields.
@@ -102,6 +108,6 @@ while at <= #ARGV do
   end
   at = at + 3 + count
 end
-redis.call('HSET', KEYS[2], 'position', ARGV[6], 'fingerprint', ARGV[7], 'as_of', ARGV[8], 'log_time', ARGV[9],
+redis.call('HSET', KEYS[2], 'position', ARGV[6], 'fingerprint', ARGV[7], 'as_of', as_of, 'log_time', ARGV[9],
   'id_window', ARGV[10])
 return { 'applied' }

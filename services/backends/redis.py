@@ -10,13 +10,14 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import msgspec
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisClusterException, RedisError
 
 from services.backends import redis_batch as batches
 from services.backends import redis_key as names
@@ -31,9 +32,13 @@ from visits.state import Batch, Head, Meta, Parameters, State, Wanted
 SOCKET_SECONDS = 5.0
 """The bound on one command; the aggregator reads its position again after it."""
 
+PORT = 6379
 CONNECTIONS_MAX = 16
-SALT_KEPT = timedelta(hours=24 + 14 + 48)
-"""A salt lives from its date's UTC midnight until 48 h after the date has ended everywhere (zones reach from -12 to +14 h)."""
+SALT_KEPT = timedelta(hours=24 + 12 + 48)
+"""A salt lives from its date's UTC midnight until 48 h after the date has ended everywhere: last at UTC-12 (DESIGN 3.5)."""
+
+# The cluster client's own error is no RedisError: no node of the URL answers, or a slot has no server.
+FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 READ_TRIES = 3
 SWEPT_MAX = 500
@@ -213,11 +218,13 @@ class RedisStore:
                     names.salt((last - timedelta(days=back)).isoformat())
                 )
             )
-        if self._rewritten_for != before and isinstance(self._client, Redis):
+        if self._rewritten_for != before:
             self._rewritten_for = before
+            is_single = isinstance(self._client, Redis)
+            everywhere = {} if is_single else {"target_nodes": self._client.get_nodes()}
             try:
-                await self._client.bgrewriteaof()
-            except RedisError:
+                await self._client.execute_command("BGREWRITEAOF", **everywhere)
+            except FAILURES:
                 # Not permitted, or one is under way: the server's own rewrite does it later.
                 return
 
@@ -265,7 +272,7 @@ class RedisStore:
         if client is not None:
             try:
                 await client.aclose()
-            except (RedisError, OSError):
+            except FAILURES:
                 return
 
     async def _sweep(self, keys: Keys, before: int) -> None:
@@ -327,14 +334,24 @@ class RedisStore:
         Raises:
             SettingsError: naming the setting and the mend.
         """
-        if not isinstance(self._client, Redis):
+        is_single = isinstance(self._client, Redis)
+        try:
+            if is_single:
+                answers = [await self._client.info("memory")]
+            else:
+                found = await self._client.info("memory", target_nodes=RedisCluster.PRIMARIES)
+                # One primary answers by itself, several by node.
+                answers = [found] if "maxmemory_policy" in found else list(found.values())
+        except NoPermissionError:
+            # Managed servers may forbid INFO; then the operator's word must do.
             return
-        policy = (await self._call(lambda: self._client.info("memory"))).get(
-            "maxmemory_policy", "noeviction"
-        )
-        if policy != "noeviction":
-            msg = f"Redis has maxmemory-policy {policy}, which throws counters away: set it to noeviction"
-            raise SettingsError(msg)
+        except FAILURES as error:
+            raise translate(error) from error
+        for answer in answers:
+            policy = answer.get("maxmemory_policy", "noeviction")
+            if policy != "noeviction":
+                msg = f"Redis has maxmemory-policy {policy}, which throws counters away: set it to noeviction"
+                raise SettingsError(msg)
 
     async def _script(
         self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]
@@ -353,16 +370,23 @@ class RedisStore:
             raise StoreUnavailableError(msg)
         try:
             return await command()
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             raise translate(error, keys) from error
 
 
 def _connect(url: str) -> Any:  # two clients without a common type
     """Make a client that never repeats a command by itself: the fence decides what is repeated."""
     if url.startswith("redis-cluster://"):
-        first = url.removeprefix("redis-cluster://").split(",")[0]
+        first, *others = url.removeprefix("redis-cluster://").partition("/")[0].split(",")
+        # Any of the nodes named may be away at the start.
+        addresses = [urlsplit(f"redis://{other}") for other in others]
+        nodes = [ClusterNode(at.hostname or "", at.port or PORT) for at in addresses]
         return RedisCluster.from_url(
-            f"redis://{first}", socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
+            f"redis://{first}",
+            startup_nodes=nodes,
+            socket_timeout=SOCKET_SECONDS,
+            socket_connect_timeout=SOCKET_SECONDS,
+            retry=Retry(NoBackoff(), 0),
         )
     pool = BlockingConnectionPool.from_url(
         url,

@@ -11,11 +11,18 @@ import pytest
 from hypothesis import given, settings
 
 from services.backends.port import Applied, CounterStore, Miss
+from services.backends.redis import RedisStore
 from tests.support.dictstore import LOG_ID, DictStore
 from tests.support.logs import NOON, as_log, logs, view
-from tests.support.redis import RedisServer
+from tests.support.ports import free_port
+from tests.support.redis import RedisCluster, RedisServer
 from visits.codec import LogRecord, decode_batch
-from visits.errors import PartitionStoppedError, StoppedState
+from visits.errors import (
+    PartitionStoppedError,
+    SettingsError,
+    StoppedState,
+    StoreUnavailableError,
+)
 from visits.fence import Fence
 from visits.fold import fold, wanted
 from visits.state import FOLD_VERSION, SCHEMA, Batch, Meta, Parameters
@@ -130,6 +137,17 @@ async def test_touch_is_fenced_and_never_goes_back(store: CounterStore) -> None:
     assert isinstance(await store.touch(0, head.generation, Fence(LOG_ID, 1, "x"), 900), Miss)
 
 
+async def test_apply_never_takes_a_touch_back(store: CounterStore) -> None:
+    """A touch between decision and apply keeps its later moment."""
+    head = await store.begin(0, LOG_ID, SMALL)
+    batch = await decide(store, LOG)
+    assert await store.touch(0, head.generation, head.fence, NOON * 2) == Applied()
+    assert await store.apply(0, batch) == Applied()
+    found = await store.head(0)
+    assert found is not None
+    assert found.as_of == NOON * 2
+
+
 async def test_meta_and_salts_are_set_once(store: CounterStore) -> None:
     """The first one stays; salts before a date are destroyed."""
     assert await store.meta() is None
@@ -230,3 +248,65 @@ async def test_a_wrong_type_stops_before_anything_is_written(
         assert {k: client.dump(k) for k in sorted(client.keys("*"))} == before
         client.delete(key)
     assert await redis_store.apply(0, batch) == Applied()
+
+
+async def test_a_server_that_evicts_is_refused(redis_own: RedisServer) -> None:
+    """A policy that throws counters away stops the start with the setting and the mend."""
+    store = RedisStore(redis_own.url)
+    with redis_own.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        with pytest.raises(SettingsError, match=r"allkeys-lru.*noeviction"):
+            await store.open()
+        client.config_set("maxmemory-policy", "noeviction")
+        client.execute_command("ACL", "SETUSER", "plain", "on", ">word", "~*", "+@all", "-info")
+    await store.close()
+    plain = RedisStore(redis_own.url.replace("redis://", "redis://plain:word@"))
+    await plain.open()
+    await plain.close()
+
+
+async def test_memory_that_is_full_changes_nothing(redis_own: RedisServer) -> None:
+    """Redis refuses before the first write; the same batch applies once there is room."""
+    store = RedisStore(redis_own.url)
+    await store.open()
+    await store.begin(0, LOG_ID, SMALL)
+    batch = await decide(store, LOG)
+    before = await store.dump(0)
+    with redis_own.client() as client:
+        client.config_set("maxmemory", 1)
+        with pytest.raises(StoreUnavailableError, match="maxmemory"):
+            await store.apply(0, batch)
+        assert await store.dump(0) == before
+        client.config_set("maxmemory", 0)
+    assert await store.apply(0, batch) == Applied()
+    await store.close()
+
+
+async def test_a_cluster_holds_the_same_state(redis_cluster: RedisCluster) -> None:
+    """Every key of a partition lies in one slot; a node named in the URL may be away."""
+    others = redis_cluster.url.removeprefix("redis-cluster://")
+    store = RedisStore(f"redis-cluster://127.0.0.1:1,{others}")
+    await store.open()
+    try:
+        for partition in range(4):
+            await store.begin(partition, LOG_ID, SMALL)
+            batch = await decide(store, LOG, partition)
+            assert await store.apply(partition, batch) == Applied()
+            assert await store.apply(partition, batch) == Applied(already=True)
+            model = DictStore(SMALL)
+            model.run(LOG, [])
+            assert comparable(await store.dump(partition)) == expected(model)
+        assert await store.put_salt("2999-01-01", b"s") == b"s"
+        await store.forget_salts("2999-01-02")
+        assert await store.salts(["2999-01-01"]) == {}
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis-cluster"])
+async def test_a_server_that_is_away_is_unavailable(scheme: str) -> None:
+    """Whatever the client raises, a store that does not answer may be tried again."""
+    store = RedisStore(f"{scheme}://127.0.0.1:{free_port()}")
+    with pytest.raises(StoreUnavailableError):
+        await store.open()
+    await store.close()
