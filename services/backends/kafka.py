@@ -111,6 +111,7 @@ class KafkaLog:
             raise unavailable(error) from error
         if self._configured is not None and found != self._configured:
             msg = f"topic {self._topic} has {found} partitions, log.partitions says {self._configured}: the number is fixed, set it back"
+            await self.close()
             raise SettingsError(msg)
         self._partitions = found
         return self

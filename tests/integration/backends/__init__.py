@@ -1,0 +1,1 @@
+"""What is true of one backend alone, on the real server."""
