@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.backends.kafka import KafkaLog
+from services.backends.memory import MemoryLog, MemoryStore
 from services.backends.port import CounterStore, EventLog
 from services.backends.redis import RedisStore
 from services.backends.sqlite import open_sqlite
@@ -33,7 +34,12 @@ async def redis_store(redis_server: RedisServer) -> AsyncIterator[CounterStore]:
     await store.close()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.integration)])
+@pytest.fixture
+def memory_store() -> CounterStore:
+    return MemoryStore()
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.integration)])
 def store(request: pytest.FixtureRequest) -> CounterStore:
     """Each store in turn."""
     found: CounterStore = request.getfixturevalue(f"{request.param}_store")
@@ -56,7 +62,12 @@ async def kafka_log(kafka: KafkaCluster, topic: str) -> AsyncIterator[EventLog]:
     await log.close()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.integration)])
+@pytest.fixture
+def memory_log() -> EventLog:
+    return MemoryLog()
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("kafka", marks=pytest.mark.integration)])
 def event_log(request: pytest.FixtureRequest) -> EventLog:
     """Each log in turn."""
     found: EventLog = request.getfixturevalue(f"{request.param}_log")

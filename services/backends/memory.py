@@ -1,0 +1,371 @@
+"""A log and a store in one process's memory: fakes that obey the same laws as the real pairs (`tests/contract/`).
+
+For tests and experiments; everything is gone when the process ends, so no URL of the configuration leads here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any, Self
+
+import msgspec
+
+from services.backends.port import (
+    BATCH_RECORDS_MAX,
+    Applied,
+    Extent,
+    Fetched,
+    LogConsumer,
+    Miss,
+    Reading,
+)
+from visits.codec import DeadRecord, LogRecord
+from visits.fence import Fence
+from visits.page import OTHER
+from visits.state import Batch, Head, IdWindow, Meta, Parameters, State, Wanted
+
+FIRST_GENERATION = 1
+_TABLES = ("counters", "pages", "page_days", "books", "ledger", "seen")
+
+
+class MemoryLog:
+    """Partitions as lists; one consumer reads all of them."""
+
+    def __init__(self, partitions: int = 1) -> None:
+        """Make an empty log with an identity of its own."""
+        self._partitions = partitions
+        self._log_id = uuid.uuid4().hex
+        self.records: list[list[LogRecord]] = [[] for _ in range(partitions)]
+        self.dead: list[DeadRecord] = []
+        self.grown = asyncio.Condition()
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions the log has."""
+        return self._partitions
+
+    async def open(self) -> Self:
+        """Do nothing: there is nothing to connect to."""
+        return self
+
+    async def log_id(self) -> str:
+        """Return which log it is."""
+        return self._log_id
+
+    async def append(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int | None:
+        """Append records; the log's time of a record is its position."""
+        async with self.grown:
+            held = self.records[partition]
+            first = len(held)
+            held += [
+                LogRecord(position, position, key, value)
+                for position, (key, value) in enumerate(records, start=first)
+            ]
+            self.grown.notify_all()
+        return first
+
+    async def bury(self, partition: int, dead: Sequence[DeadRecord]) -> None:  # noqa: ARG002  # the port's
+        """Keep what cannot be read."""
+        self.dead += dead
+
+    async def consumer(self) -> LogConsumer:
+        """Return a reader of all partitions."""
+        return MemoryConsumer(self)
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+class MemoryConsumer:
+    """Reads every partition from where it was sought."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        """Take the log; nothing is handed out before `seek`."""
+        self._log = log
+        self._at: dict[int, int] = {}
+        self._epochs = dict.fromkeys(range(log.partitions), 0)
+
+    @property
+    def assigned(self) -> frozenset[int]:
+        """All partitions."""
+        return frozenset(range(self._log.partitions))
+
+    def generation(self, partition: int) -> int:  # noqa: ARG002  # nothing is ever assigned anew
+        """Return 1."""
+        return 1
+
+    async def seek(self, partition: int, position: int) -> int:
+        """Read on from a position."""
+        self._at[partition] = position
+        self._epochs[partition] += 1
+        return self._epochs[partition]
+
+    async def fetch(self, wait_seconds: float) -> list[Fetched]:
+        """Return what has come since; waits for the first record."""
+        async with self._log.grown:
+            try:
+                async with asyncio.timeout(wait_seconds):
+                    await self._log.grown.wait_for(self._has_more)
+            except TimeoutError:
+                return []
+        return [self._take(partition) for partition in list(self._at) if self._is_behind(partition)]
+
+    async def extent(self, partition: int) -> Extent:
+        """Return what the log holds."""
+        return Extent(0, len(self._log.records[partition]))
+
+    async def note_position(self, positions: dict[int, int]) -> None:
+        """Do nothing: no lag tool looks here."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    def _is_behind(self, partition: int) -> bool:
+        return self._at[partition] < len(self._log.records[partition])
+
+    def _has_more(self) -> bool:
+        return any(self._is_behind(partition) for partition in self._at)
+
+    def _take(self, partition: int) -> Fetched:
+        held, at = self._log.records[partition], self._at[partition]
+        taken = tuple(held[at : at + BATCH_RECORDS_MAX])
+        self._at[partition] = at + len(taken)
+        return Fetched(partition, self._epochs[partition], taken, len(held))
+
+
+class _Partition:
+    """One generation of one partition."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.ids: dict[bytes, int] = {}
+        self.tables: dict[str, dict[str, dict[Any, Any]]] = {name: {} for name in _TABLES}
+
+    def table(self, name: str, site: str) -> dict[Any, Any]:
+        """Return one site's table, empty where there is none."""
+        return self.tables[name].get(site, {})
+
+    def some(self, name: str, wanted: Mapping[str, Sequence[Any]]) -> dict[str, dict[Any, int]]:
+        """Return of each site's table what is wanted and there."""
+        return {site: _pick(self.table(name, site), keys) for site, keys in wanted.items()}
+
+    def change(self, batch: Batch) -> None:
+        """Remove, add, set, forget, in the order of `Batch`."""
+        for site, gone in batch.pages_gone.items():
+            _remove(self.table("pages", site), gone)
+        for site, gone_days in batch.page_days_gone.items():
+            for day, gone in gone_days.items():
+                _remove(self.table("page_days", site).get(day, {}), gone)
+        for name in ("counters", "pages", "books"):
+            for site, amounts in getattr(batch, name).items():
+                _add(self.tables[name].setdefault(site, {}), amounts)
+        for site, by_day in batch.page_days.items():
+            for day, amounts in by_day.items():
+                _add(self.tables["page_days"].setdefault(site, {}).setdefault(day, {}), amounts)
+        for name in ("ledger", "seen"):
+            for site, values in getattr(batch, name).items():
+                self.tables[name].setdefault(site, {}).update(values)
+        self.ids.update(batch.ids)
+        self._forget(batch)
+
+    def _forget(self, batch: Batch) -> None:
+        self.ids = {key: at for key, at in self.ids.items() if at > batch.ids_known_after}
+        for site, seen in self.tables["seen"].items():
+            self.tables["seen"][site] = {k: at for k, at in seen.items() if at >= batch.seen_before}
+        for by_day in self.tables["page_days"].values():
+            _remove(by_day, [day for day in by_day if day < batch.page_days_before])
+
+
+class MemoryStore:
+    """Counters and the fold's state in dictionaries; no step is interrupted, since none awaits."""
+
+    def __init__(self) -> None:
+        """Make an empty store."""
+        self._meta: Meta | None = None
+        self._salts: dict[str, bytes] = {}
+        self._partitions: dict[int, _Partition] = {}
+
+    async def open(self) -> Self:
+        """Do nothing: there is nothing to connect to."""
+        return self
+
+    async def meta(self) -> Meta | None:
+        """Return what the store holds to."""
+        return self._meta
+
+    async def put_meta(self, meta: Meta) -> Meta:
+        """Set the meta once."""
+        self._meta = self._meta or meta
+        return self._meta
+
+    async def begin(self, partition: int, log_id: str, parameters: Parameters) -> Head:
+        """Make the first generation if there is none."""
+        if partition not in self._partitions:
+            head = Head(FIRST_GENERATION, Fence(log_id, 0, ""), 0, 0, IdWindow(), parameters)
+            self._partitions[partition] = _Partition(head)
+        return deepcopy(self._partitions[partition].head)
+
+    async def head(self, partition: int) -> Head | None:
+        """Return the live head."""
+        held = self._partitions.get(partition)
+        return None if held is None else deepcopy(held.head)
+
+    async def read_state(self, partition: int, generation: int, wanted: Wanted) -> State | None:
+        """Read everything wanted and the head, copied."""
+        held = self._partitions.get(partition)
+        if held is None or held.head.generation != generation:
+            return None
+        pages = held.some("pages", wanted.pages)
+        pages |= {site: held.table("pages", site) for site in wanted.whole_pages}
+        found = State(
+            head=held.head,
+            ids=_pick(held.ids, wanted.ids),
+            seen=held.some("seen", wanted.seen),
+            pages=pages,
+            page_counts={site: len(held.table("pages", site)) for site in wanted.pages},
+            deltas={s: set(found) for s, found in held.some("ledger", wanted.deltas).items()},
+            counters=held.some("counters", wanted.counters),
+            page_days={site: held.table("page_days", site) for site in wanted.whole_pages},
+        )
+        return deepcopy(found)
+
+    async def apply(self, partition: int, batch: Batch) -> Applied | Miss:
+        """Apply a batch under its fence."""
+        held = self._partitions.get(partition)
+        if held is None or held.head.generation != batch.generation:
+            return _miss(held)
+        head = held.head
+        if head.fence == batch.after:
+            return Applied(already=True)
+        if head.fence != batch.before or head.parameters != batch.parameters:
+            return _miss(held)
+        batch = deepcopy(batch)
+        held.change(batch)
+        as_of = max(head.as_of, batch.as_of)
+        held.head = Head(
+            head.generation, batch.after, as_of, batch.log_time, batch.id_window, head.parameters
+        )
+        return Applied()
+
+    async def touch(
+        self, partition: int, generation: int, fence: Fence, as_of: int
+    ) -> Applied | Miss:
+        """Say that the numbers at a fence hold for a moment."""
+        held = self._partitions.get(partition)
+        if held is None or held.head.generation != generation or held.head.fence != fence:
+            return _miss(held)
+        held.head = msgspec.structs.replace(held.head, as_of=max(held.head.as_of, as_of))
+        return Applied()
+
+    async def read_counters(
+        self, partition: int, site: str, fields: Sequence[str], online_after: int, online_until: int
+    ) -> Reading | None:
+        """Read counters and who was seen."""
+        held = self._partitions.get(partition)
+        if held is None:
+            return None
+        counters = held.table("counters", site)
+        seen = held.table("seen", site).values()
+        online = sum(online_after < at <= online_until for at in seen)
+        return _reading(held.head, tuple(counters.get(name, 0) for name in fields), online=online)
+
+    async def read_pages(self, partition: int, site: str, pages: Sequence[str]) -> Reading | None:
+        """Read the views in all of some pages."""
+        held = self._partitions.get(partition)
+        if held is None:
+            return None
+        table = held.table("pages", site)
+        values = tuple(table.get(page) for page in pages)
+        return _reading(held.head, values, has_other=table.get(OTHER, 0) != 0)
+
+    async def read_ledger(self, partition: int, site: str) -> list[bytes]:
+        """Return the ledger's entries."""
+        return list(self._table(partition, "ledger", site).values())
+
+    async def read_books(self, partition: int, site: str) -> dict[str, int]:
+        """Return a site's books."""
+        return self._table(partition, "books", site)
+
+    async def read_page_days(
+        self, partition: int, site: str, days: Sequence[int]
+    ) -> dict[int, dict[str, int]]:
+        """Return views by page of some local days."""
+        by_day = self._table(partition, "page_days", site)
+        return {day: by_day.get(day, {}) for day in days}
+
+    async def read_top_pages(self, partition: int, site: str) -> dict[str, int]:
+        """Return views in all of every page."""
+        return self._table(partition, "pages", site)
+
+    async def put_salt(self, day: str, salt: bytes) -> bytes:
+        """Keep a salt if there is none for its date."""
+        return self._salts.setdefault(day, salt)
+
+    async def salts(self, days: Sequence[str]) -> dict[str, bytes]:
+        """Return the salts there are."""
+        return {day: self._salts[day] for day in days if day in self._salts}
+
+    async def forget_salts(self, before: str) -> None:
+        """Destroy old salts."""
+        _remove(self._salts, [day for day in self._salts if day < before])
+
+    async def ping(self) -> None:
+        """Do nothing: memory is always there."""
+
+    async def dump(self, partition: int) -> dict[str, object]:
+        """Return everything of the live generation."""
+        held = self._partitions.get(partition)
+        if held is None:
+            return {}
+        tables = deepcopy(held.tables)
+        for name, by_key in (("seen", tables["seen"]), ("page_days", tables["page_days"])):
+            for site, table in by_key.items():
+                kept = {key: value for key, value in table.items() if value != {}}
+                by_key[site] = _hexadecimal(kept) if name == "seen" else kept
+        return {n: {s: t for s, t in by_site.items() if t} for n, by_site in tables.items()} | {
+            "ids": _hexadecimal(held.ids),
+            "fence": held.head.fence,
+            "log_time": held.head.log_time,
+            "id_window": deepcopy(held.head.id_window),
+        }
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    def _table(self, partition: int, name: str, site: str) -> dict[Any, Any]:
+        held = self._partitions.get(partition)
+        return {} if held is None else deepcopy(held.table(name, site))
+
+
+def _miss(held: _Partition | None) -> Miss:
+    return Miss(None, 0) if held is None else Miss(held.head.fence, held.head.generation)
+
+
+def _reading(
+    head: Head, values: tuple[int | None, ...], *, online: int = 0, has_other: bool = False
+) -> Reading:
+    fence = head.fence
+    return Reading(
+        fence.position, fence.log_id, head.generation, head.as_of, values, online, has_other
+    )
+
+
+def _pick(table: Mapping[Any, Any], keys: Sequence[Any]) -> dict[Any, Any]:
+    return {key: table[key] for key in keys if key in table}
+
+
+def _add(table: dict[str, int], amounts: Mapping[str, int]) -> None:
+    for name, amount in amounts.items():
+        table[name] = table.get(name, 0) + amount
+
+
+def _remove(table: dict[Any, Any], keys: Sequence[Any]) -> None:
+    for key in keys:
+        table.pop(key, None)
+
+
+def _hexadecimal(table: Mapping[bytes, int]) -> dict[str, int]:
+    return {key.hex(): at for key, at in table.items()}
