@@ -25,7 +25,7 @@ from visits.errors import (
 )
 from visits.fence import Fence
 from visits.fold import fold, wanted
-from visits.state import FOLD_VERSION, SCHEMA, Batch, Meta, Parameters
+from visits.state import FOLD_VERSION, SCHEMA, Batch, Meta, Parameters, Wanted
 
 SMALL = Parameters(pages_max=3, ids_max=8)
 LOG = as_log(
@@ -179,6 +179,63 @@ async def test_readers_read_what_was_applied(store: CounterStore) -> None:
     assert (pages.values, pages.has_other) == ((7, None), False)
     assert (await store.read_books(0, "a"))["counted"] == 20
     assert await store.read_top_pages(0, "a") == {"/0": 7, "/1": 7, "/2": 6}
+
+
+async def test_the_state_read_is_what_was_applied(store: CounterStore) -> None:
+    """All that a batch set is read back in one step, and nothing for what is not there."""
+    head = await store.begin(0, LOG_ID, SMALL)
+    batch = await decide(store, LOG)
+    await store.apply(0, batch)
+    ids, seen = list(batch.ids), list(batch.seen["a"])
+    asked = Wanted(
+        ids=[*ids, b"\xff" * 8],
+        seen={"a": [*seen, b"\xff" * 8]},
+        pages={"a": ["/0", "/never"]},
+        deltas={"a": ["delta-of-nobody"]},
+        counters={"a": ["v", "never"]},
+    )
+    state = await store.read_state(0, head.generation, asked)
+    assert state is not None
+    assert state.head == await store.head(0)
+    assert state.head.fence == batch.after
+    known_after = batch.ids_known_after
+    assert {k: at for k, at in state.ids.items() if at > known_after} == {
+        k: at for k, at in batch.ids.items() if at > known_after
+    }
+    assert b"\xff" * 8 not in state.ids
+    assert state.seen == {"a": batch.seen["a"]}
+    assert (state.pages, state.page_counts) == ({"a": {"/0": 7}}, {"a": 3})
+    assert not state.deltas.get("a")
+    assert state.counters == {"a": {"v": 20}}
+
+
+async def test_nothing_added_makes_the_field_and_negative_amounts_subtract(
+    store: CounterStore,
+) -> None:
+    """An amount of 0 leaves a field of 0, so that how a log is cut shows nowhere."""
+    await store.begin(0, LOG_ID, SMALL)
+    batch = await decide(store, LOG)
+    batch.counters = {"a": {"zero": 0, "less": -5}}
+    batch.pages = {"a": {"/zero": 0}}
+    assert await store.apply(0, batch) == Applied()
+    dump: Any = await store.dump(0)
+    assert dump["counters"] == {"a": {"zero": 0, "less": -5}}
+    assert dump["pages"] == {"a": {"/zero": 0}}
+
+
+async def test_a_page_gone_and_counted_in_one_step_begins_anew(store: CounterStore) -> None:
+    """Removal comes before adding, in all and by day."""
+    await store.begin(0, LOG_ID, SMALL)
+    await store.apply(0, await decide(store, LOG[:10]))
+    batch = await decide(store, LOG[10:])
+    day = next(iter(batch.page_days["a"]))
+    batch.pages_gone = {"a": ["/0", "/1"]}
+    batch.page_days_gone = {"a": {day: ["/0", "/1"]}}
+    batch.pages = {"a": {"/0": 1, "/2": 1}}
+    batch.page_days = {"a": {day: {"/0": 1, "/2": 1}}}
+    assert await store.apply(0, batch) == Applied()
+    assert await store.read_top_pages(0, "a") == {"/0": 1, "/2": 4}
+    assert await store.read_page_days(0, "a", [day]) == {day: {"/0": 1, "/2": 4}}
 
 
 @pytest.mark.parametrize("seed", range(12))
