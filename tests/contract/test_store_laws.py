@@ -17,6 +17,7 @@ from tests.support.logs import NOON, as_log, logs, view
 from tests.support.ports import free_port
 from tests.support.redis import RedisCluster, RedisServer
 from visits.codec import LogRecord, decode_batch
+from visits.counters import DAY_MS
 from visits.errors import (
     PartitionStoppedError,
     SettingsError,
@@ -367,3 +368,16 @@ async def test_a_server_that_is_away_is_unavailable(scheme: str) -> None:
     with pytest.raises(StoreUnavailableError):
         await store.open()
     await store.close()
+
+
+async def test_views_by_page_of_forgotten_days_leave_the_server(
+    redis_store: CounterStore, redis_server: RedisServer
+) -> None:
+    """Nothing expires by a clock: log time moves on, and the tables of old days go."""
+    await redis_store.begin(0, LOG_ID, SMALL)
+    old, new = NOON, NOON + (SMALL.page_days + 2) * DAY_MS
+    log = as_log([view(at, id=f"event-{at}", page="/0") for at in (old, new)])
+    for record in log:
+        assert await redis_store.apply(0, await decide(redis_store, [record])) == Applied()
+    with redis_server.client() as client:
+        assert client.keys("vc:{0}:g1:d:*") == [b"vc:{0}:g1:d:a:%d" % (new // DAY_MS)]
