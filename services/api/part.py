@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from hashlib import blake2b
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,7 +14,17 @@ from prometheus_client import CollectorRegistry, Counter
 
 import widget
 from services.api.definitions import definitions
-from services.api.reading import Answer, Readings, as_json
+from services.api.hot import put_before_middleware
+from services.api.reading import (
+    CACHED,
+    CORS,
+    HTTP_NOT_MODIFIED,
+    HTTP_OK,
+    Readings,
+    as_json,
+    has_tag,
+    tag_of,
+)
 from services.api.stream import events
 from services.backends.port import CounterStore, EventLog
 from services.runtime.health import Health
@@ -25,7 +34,7 @@ from services.runtime.settings import Configuration
 from services.runtime.site import Site
 from visits.counters import Metric
 from visits.delta import LedgerEntry
-from visits.errors import PageError, UnavailableError
+from visits.errors import PageError, PartitionStoppedError, UnavailableError
 from visits.page import OTHER
 from visits.window import Windows, iso
 
@@ -35,9 +44,6 @@ WAITERS_MAX = 1_000
 PAGES_MAX = 100
 STORE_CHECK_SECONDS = 2.0
 POSITION = re.compile(r"(0|[1-9]\d{0,3}):(0|[1-9]\d{0,17})")
-CACHED = "public, max-age=5, stale-while-revalidate=60, stale-if-error=86400"
-CORS = {"Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff"}
-HTTP_OK, HTTP_NOT_MODIFIED = 200, 304
 
 _encoder = msgspec.json.Encoder()
 MetricName = Annotated[
@@ -102,6 +108,9 @@ class ApiPart:
                 "/{path:path}", self._demo_page, methods=methods, include_in_schema=False
             )
         app.include_router(router)
+        put_before_middleware(
+            app, self._readings, lambda status: self._requests.labels("counters", status).inc()
+        )
 
     async def start(self) -> None:
         """Begin to look after the store."""
@@ -123,9 +132,11 @@ class ApiPart:
             try:
                 await self._store.ping()
                 await self._readings.meta()
-            except (UnavailableError, ProblemError) as error:
+            except (UnavailableError, PartitionStoppedError, ProblemError) as error:
                 self._store_up.set(0)
                 self._health.notes["store"] = str(error)
+                if "store" in self._health.obstacles:
+                    self._health.obstruct("store", str(error))
                 await asyncio.sleep(0.1)
             else:
                 self._store_up.set(1)
@@ -147,10 +158,8 @@ class ApiPart:
         declared = self._site(site)
         chosen, cut = metric or declared.settings.metric, windows or declared.settings.windows
         if after is None:
-            answer = await self._readings.cached(declared, chosen, cut)
-            return self._conditional(
-                request, "counters", as_json(declared, chosen, cut, answer), _tag(answer)
-            )
+            rendered = await self._readings.rendered(declared, chosen, cut)
+            return self._conditional(request, "counters", rendered.body, rendered.tag)
         reached = await self._reached(declared, after)
         body = as_json(declared, chosen, cut, await self._readings.fresh(declared, chosen, cut)) | {
             "after": reached
@@ -191,10 +200,10 @@ class ApiPart:
                 CORS | {"Cache-Control": "no-store"},
                 "application/json",
             )
-        return self._conditional(request, "pages", body, _hash(repr(body["pages"])))
+        return self._conditional(request, "pages", body, tag_of(repr(body["pages"])))
 
     async def _stream(
-        self, site: str, metric: MetricName = None, windows: WindowsName = None
+        self, request: Request, site: str, metric: MetricName = None, windows: WindowsName = None
     ) -> Response:
         """Follow a site's numbers as server-sent events."""
         declared = self._site(site)
@@ -216,6 +225,8 @@ class ApiPart:
                 self._streams.set(self._open_streams)
 
         headers = CORS | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        if request.method == "HEAD":  # a body that never ends would hold the request open
+            return Response(headers=headers, media_type="text/event-stream")
         return StreamingResponse(counted(), headers=headers, media_type="text/event-stream")
 
     async def _ledger(self, request: Request, site: str) -> Response:
@@ -233,7 +244,7 @@ class ApiPart:
                     line[name] = iso(line[name], declared.zone)
             listed.append(line)
         body = {"site": site, "entries": listed}
-        return self._conditional(request, "ledger", body, _hash(repr(body)))
+        return self._conditional(request, "ledger", body, tag_of(repr(body)))
 
     async def _definitions(
         self, request: Request, lang: Literal["vi", "en"] | None = None, site: str | None = None
@@ -242,7 +253,7 @@ class ApiPart:
         declared = None if site is None else self._site(site)
         chosen = lang or (declared.settings.lang if declared else "vi")
         body = definitions(chosen, self._configuration.settings.parameters, declared)
-        return self._conditional(request, "definitions", body, _hash(repr(body)))
+        return self._conditional(request, "definitions", body, tag_of(repr(body)))
 
     async def _widget(self, request: Request) -> Response:
         """Return the widget's script; compatible for ever under this path."""
@@ -294,15 +305,16 @@ class ApiPart:
             self._waiters -= 1
 
     def _conditional(
-        self, request: Request, route: str, body: dict[str, Any], tag: str
+        self, request: Request, route: str, body: dict[str, Any] | bytes, tag: str
     ) -> Response:
         """Answer 304 to those who have these numbers already."""
         headers = CORS | {"Cache-Control": CACHED, "ETag": tag}
-        if request.headers.get("if-none-match") == tag:
+        if has_tag(request.headers.get("if-none-match", ""), tag):
             self._requests.labels(route, HTTP_NOT_MODIFIED).inc()
             return Response(status_code=HTTP_NOT_MODIFIED, headers=headers)
         self._requests.labels(route, HTTP_OK).inc()
-        return Response(_encoder.encode(body), HTTP_OK, headers, "application/json")
+        content = body if isinstance(body, bytes) else _encoder.encode(body)
+        return Response(content, HTTP_OK, headers, "application/json")
 
 
 def _named(site: Site, address: str) -> str | None:
@@ -314,23 +326,14 @@ def _named(site: Site, address: str) -> str | None:
     return None if page == OTHER else page
 
 
-def _tag(answer: Answer) -> str:
-    """Return the entity tag of numbers and staleness, not of the moment (RFC 9110 section 8.8.3)."""
-    return _hash(f"{answer.numbers}{answer.stale}")
-
-
-def _hash(text: str) -> str:
-    return f'"{blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()}"'
-
-
 def _script(request: Request, cache: str) -> Response:
     script = widget.script()
-    tag = f'"{blake2b(script, digest_size=8).hexdigest()}"'
+    tag = tag_of(script.decode())
     headers = CORS | {
         "Cache-Control": cache,
         "ETag": tag,
         "Cross-Origin-Resource-Policy": "cross-origin",
     }
-    if request.headers.get("if-none-match") == tag:
+    if has_tag(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=HTTP_NOT_MODIFIED, headers=headers)
     return Response(script, HTTP_OK, headers, "text/javascript; charset=utf-8")

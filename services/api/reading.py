@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 import structlog
+from starlette.types import Message
 
 from services.backends.port import CounterStore, Reading
 from services.runtime.clock import now_ms
@@ -29,7 +31,15 @@ STALE_MS = 5_000
 FRESH_SECONDS = 0.05
 """A cached answer is this old at most: the store is read 20 times a second a site at most."""
 
+PATIENCE_SECONDS = 1.0
+"""A reading that takes longer than this is not waited for where there is a last good answer."""
+
+CACHED = "public, max-age=5, stale-while-revalidate=60, stale-if-error=86400"
+CORS = {"Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff"}
+HTTP_OK, HTTP_NOT_MODIFIED = 200, 304
+
 log = structlog.get_logger()
+_encoder = msgspec.json.Encoder()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -60,6 +70,29 @@ class Key(msgspec.Struct, frozen=True):
     windows: Windows
 
 
+class Rendered(msgspec.Struct, frozen=True):
+    """One site's numbers as they go over the wire, rendered once for all who ask.
+
+    Attributes:
+        answer: the numbers.
+        body: the JSON.
+        tag: the entity tag of the numbers and `stale`, not of the moment (RFC 9110 section 8.8.3).
+        start: the ASGI message of a 200.
+        start_not_modified: the ASGI message of a 304.
+    """
+
+    answer: Answer
+    body: bytes
+    tag: str
+    start: Message
+    start_not_modified: Message
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of both answers, without the content's type and length."""
+        return CORS | {"Cache-Control": CACHED, "ETag": self.tag}
+
+
 class Readings:
     """Reads the store, holds the last good answers, and lets many who ask at once share one reading."""
 
@@ -68,9 +101,9 @@ class Readings:
         self.configuration = configuration
         self._store = store
         self._meta: Meta | None = None
-        self._answers: dict[Key, Answer] = {}
+        self._rendered: dict[Key, Rendered] = {}
         self._read_at: dict[Key, float] = {}
-        self._reading: dict[Key, asyncio.Task[Answer]] = {}
+        self._reading: dict[Key, tuple[asyncio.Task[Rendered], float]] = {}
 
     async def meta(self) -> Meta:
         """Return what the store holds to.
@@ -96,20 +129,30 @@ class Readings:
         """Return the partition of a site."""
         return partition_of(site.id, (await self.meta()).partitions)
 
-    async def cached(self, site: Site, metric: Metric, windows: Windows) -> Answer:
+    async def rendered(self, site: Site, metric: Metric, windows: Windows) -> Rendered:
         """Return a site's numbers, at most `FRESH_SECONDS` old; the last good ones, marked stale, while the store is away.
 
         Raises:
             ProblemError: `starting`, while there never was a good one.
         """
         key = Key(site.id, metric, windows)
-        if time.monotonic() - self._read_at.get(key, 0.0) < FRESH_SECONDS:
-            return self._answers[key]
-        task = self._reading.get(key)
-        if task is None:
-            task = self._reading[key] = asyncio.create_task(self._refresh(key, site))
-            task.add_done_callback(lambda _task: self._reading.pop(key, None))
+        last = self._rendered.get(key)
+        if last is not None and time.monotonic() - self._read_at[key] < FRESH_SECONDS:
+            return last
+        task, since = self._reading.get(key) or self._begin(key, site)
+        if last is not None:
+            patience = PATIENCE_SECONDS - (time.monotonic() - since)
+            await asyncio.wait({task}, timeout=max(0.0, patience))
+            if not task.done():
+                return _render(key, site, _grown_old(last.answer))
         return await asyncio.shield(task)
+
+    def _begin(self, key: Key, site: Site) -> tuple[asyncio.Task[Rendered], float]:
+        """Begin the one reading that all who ask now share."""
+        task = asyncio.create_task(self._refresh(key, site))
+        found = self._reading[key] = (task, time.monotonic())
+        task.add_done_callback(lambda _task: self._reading.pop(key, None))
+        return found
 
     async def position(self, site: Site) -> int:
         """Return how far the site's partition is counted; -1 where nothing is."""
@@ -176,8 +219,8 @@ class Readings:
         """Return the ledger's entries."""
         return await self._store.read_ledger(await self.partition(site), site.id)
 
-    async def _refresh(self, key: Key, site: Site) -> Answer:
-        last = self._answers.get(key)
+    async def _refresh(self, key: Key, site: Site) -> Rendered:
+        last = self._rendered.get(key)
         try:
             answer = await self.fresh(site, key.metric, key.windows)
         except (UnavailableError, PartitionStoppedError, ProblemError) as error:
@@ -186,13 +229,13 @@ class Readings:
                     raise
                 log.warning("the store cannot be read", reason=str(error))
                 raise starting() from error
-            answer = _grown_old(last)
+            answer = _grown_old(last.answer)
         else:
-            if last is not None and _went_back(last.reading, answer.reading):
-                answer = _grown_old(last)
-        self._answers[key] = answer
+            if last is not None and _went_back(last.answer.reading, answer.reading):
+                answer = _grown_old(last.answer)
+        rendered = self._rendered[key] = _render(key, site, answer)
         self._read_at[key] = time.monotonic()
-        return answer
+        return rendered
 
 
 def starting() -> ProblemError:
@@ -218,6 +261,42 @@ def as_json(site: Site, metric: Metric, windows: Windows, answer: Answer) -> dic
         "lag_seconds": max(0, now_ms() - answer.as_of) / 1000,
         "stale": answer.stale,
         "lang": site.settings.lang,
+    }
+
+
+def tag_of(text: str) -> str:
+    """Return an entity tag of a text."""
+    return f'"{blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()}"'
+
+
+def has_tag(if_none_match: str, tag: str) -> bool:
+    """Claim that `If-None-Match` names a tag, also where a proxy has made it weak (RFC 9110 section 13.1.2)."""
+    if if_none_match == tag:
+        return True
+    return any(part.strip().removeprefix("W/") in {tag, "*"} for part in if_none_match.split(","))
+
+
+def _render(key: Key, site: Site, answer: Answer) -> Rendered:
+    """Return an answer as bytes, with the messages that begin it."""
+    body = _encoder.encode(as_json(site, key.metric, key.windows, answer))
+    tag = tag_of(f"{key.metric}{key.windows}{answer.numbers}{answer.stale}")
+    headers = CORS | {"Cache-Control": CACHED, "ETag": tag}
+    content = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    return Rendered(
+        answer,
+        body,
+        tag,
+        _start(HTTP_OK, headers | content),
+        _start(HTTP_NOT_MODIFIED, headers),
+    )
+
+
+def _start(status: int, headers: dict[str, str]) -> Message:
+    """Return the ASGI message that begins a response."""
+    return {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
     }
 
 
