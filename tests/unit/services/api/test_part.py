@@ -82,8 +82,12 @@ class Api:
 
     async def get(self, path: str, query: str = "", method: str = "GET", **headers: str) -> Answer:
         messages: list[MutableMapping[str, Any]] = []
+        asked = asyncio.Event()
 
         async def receive() -> MutableMapping[str, Any]:
+            if asked.is_set():
+                await asyncio.Event().wait()  # the client stays
+            asked.set()
             return {"type": "http.request", "body": b"", "more_body": False}
 
         async def send(message: MutableMapping[str, Any]) -> None:
