@@ -7,6 +7,7 @@ beside the buckets so that a year is read from about 400 fields instead of 8,760
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 
 MINUTE_MS = 60_000
@@ -42,6 +43,20 @@ def bucket_field(metric: Metric, bucket: int) -> str:
 def day_field(metric: Metric, utc_day: int) -> str:
     """Return the field of a metric's sum over one UTC day; `utc_day` counts days since 1970-01-01."""
     return f"{METRIC_LETTER[metric]}d{utc_day}"
+
+
+def describe_field(field: str, buckets_per_day: int) -> str:
+    """Return what a counter's field holds, for people: `visits in all`, `views of 2026-11-25T03:00Z`, `views of 2026-11-25 (UTC)`."""
+    metric = next(metric for metric, letter in METRIC_LETTER.items() if letter == field[0])
+    if field[1:2] == "d":
+        return f"{metric} of {_utc(int(field[2:]) * DAY_MS):%Y-%m-%d} (UTC)"
+    if field[1:2] == "b":
+        return f"{metric} of {_utc(int(field[2:]) * (DAY_MS // buckets_per_day)):%Y-%m-%dT%H:%MZ}"
+    return f"{metric} in all"
+
+
+def _utc(moment: int) -> datetime:
+    return datetime.fromtimestamp(moment / 1000, UTC)
 
 
 def cover_fields(metric: Metric, first: int, end: int, buckets_per_day: int) -> list[str]:

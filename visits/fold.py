@@ -12,7 +12,14 @@ from typing import assert_never
 import msgspec
 
 from visits.codec import Decoded, DecodedBatch, day_number
-from visits.counters import COUNTER_MAX, DAY_MS, METRIC_LETTER, MINUTE_MS, Metric
+from visits.counters import (
+    COUNTER_MAX,
+    DAY_MS,
+    METRIC_LETTER,
+    MINUTE_MS,
+    Metric,
+    describe_field,
+)
 from visits.delta import LedgerEntry, delta_amounts
 from visits.errors import DeltaError
 from visits.fence import fence_after
@@ -291,14 +298,18 @@ class _Fold:
         site.settle(self.buckets_per_day)
         stored = self.state.counters.get(delta.site, {})
         for field, n in amounts.items():
-            _check_number(field, stored.get(field, 0) + site.amounts.get(field, 0), n)
+            value = stored.get(field, 0) + site.amounts.get(field, 0)
+            if not 0 <= value + n <= COUNTER_MAX:
+                raise _beyond(describe_field(field, self.buckets_per_day), value, n)
         pages = self.state.pages.get(delta.site, {})
         for page, n in delta.pages.items():
             if page != OTHER and not page.startswith("/"):
                 msg = f"{page!r} is no canonical path"
                 raise DeltaError(msg)
             gone = page in site.gone
-            _check_number(page, (0 if gone else pages.get(page, 0)) + site.pages.get(page, 0), n)
+            value = (0 if gone else pages.get(page, 0)) + site.pages.get(page, 0)
+            if not 0 <= value + n <= COUNTER_MAX:
+                raise _beyond(f"views of {page}", value, n)
 
     def _forget(self, site: _Site, name: str, pattern: str) -> int:
         """Fold the pages that match into `OTHER`, in all and by day; return how many."""
@@ -361,13 +372,9 @@ class _Fold:
         )
 
 
-def _check_number(name: str, value: int, n: int) -> None:
-    if value + n < 0:
-        msg = f"{name} is {value}: {n} more would make it negative"
-        raise DeltaError(msg)
-    if value + n > COUNTER_MAX:
-        msg = f"{name} is {value}: {n} more would be beyond {COUNTER_MAX}"
-        raise DeltaError(msg)
+def _beyond(name: str, value: int, n: int) -> DeltaError:
+    bound = "negative" if n < 0 else f"more than {COUNTER_MAX}"
+    return DeltaError(f"{name}: {value} and {n:+} more would be {bound}")
 
 
 def _entry(delta: Delta, position: int, reason: str, forgotten: int) -> LedgerEntry:

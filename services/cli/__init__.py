@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import typer
 
 from services.cli import correct, declare, serve
+from services.runtime.logs import configure_logging
 from visits.errors import VisitCounterError
 
 app = typer.Typer(
@@ -22,6 +24,7 @@ for module in (serve, declare, correct):
 
 def main() -> None:
     """Run the command line; an error is one sentence on stderr and exit status 1."""
+    configure_logging(level=logging.WARNING, stream=sys.stderr)
     try:
         app()
     except VisitCounterError as error:

@@ -7,8 +7,9 @@ import csv
 import getpass
 import time
 from datetime import datetime
+from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -23,7 +24,15 @@ from services.cli.option import Config, Reason, SiteId, configuration, site_of
 from services.runtime.backend import Backends, make_backends
 from services.runtime.clock import now_ms
 from services.runtime.health import Health
-from services.runtime.opening import PANEL, Opening, new_id, opening_delta, panel_with, read_panel
+from services.runtime.opening import (
+    OPENING_WHY,
+    PANEL,
+    Opening,
+    new_id,
+    opening_delta,
+    panel_with,
+    read_panel,
+)
 from services.runtime.settings import Configuration
 from services.runtime.site import Site
 from visits.codec import encode_record
@@ -44,8 +53,13 @@ LABELS = {
     "year": "Lượt truy cập trong năm",
     "total": "Tổng số truy cập",
 }
-Number = Annotated[int | None, typer.Option(min=0)]
 console = Console()
+
+
+def _shown(window: str) -> Any:  # typer's option is of no public type
+    return typer.Option(
+        min=0, help=f"What the old counter showed for {window}; leave out what it did not show."
+    )
 
 
 def register(app: typer.Typer) -> None:
@@ -63,10 +77,10 @@ def open_balance(
         str, typer.Option(help="What proves it: a screenshot, a report, a letter.")
     ],
     config: Config = None,
-    year: Number = None,
-    month: Number = None,
-    week: Number = None,
-    today: Number = None,
+    year: Annotated[int | None, _shown("the year")] = None,
+    month: Annotated[int | None, _shown("the month")] = None,
+    week: Annotated[int | None, _shown("the week")] = None,
+    today: Annotated[int | None, _shown("today")] = None,
     metric: Annotated[Metric, typer.Option(help="Which counter.")] = Metric.VISITS,
     windows: Annotated[
         Windows | None, typer.Option(help="How the old counter cut them; default: as the site.")
@@ -76,8 +90,17 @@ def open_balance(
     ] = None,
     pages: Annotated[Path | None, typer.Option(help="CSV of page,views.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how it would read.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Add to an opening balance that is there already.")
+    ] = False,
 ) -> None:
-    """Carry the numbers of an old counter over; prints the five lines as they will read."""
+    """Carry the numbers of an old counter over; prints the five lines as they will read.
+
+    A site has one opening balance a metric: the same command once more changes nothing, another one is refused without --again.
+
+    Example: visit-counter open-balance --site thanhxuan --total 155351 --year 155277 --month 87424 --week 21559
+    --evidence 'screenshot of 2026-11-24' --dry-run
+    """
     found = configuration(config)
     declared = site_of(found, site)
     known = {
@@ -102,8 +125,11 @@ def open_balance(
         now=now,
         evidence=evidence,
         who=getpass.getuser(),
+        delta_id=None if again else _opening_id(opening, evidence, as_of),
     )
-    asyncio.run(_correct(found, declared, delta, opening.windows, dry_run=dry_run))
+    asyncio.run(
+        _correct(found, declared, delta, opening.windows, dry_run=dry_run, is_first=not again)
+    )
 
 
 def adjust(
@@ -202,28 +228,48 @@ def ledger(
     if as_json:
         print(msgspec.json.encode(entries).decode())  # to be piped
         return
-    table = Table(
-        "position", "when", "outcome", "metric", "amount", "pages", "who", "why", "evidence"
-    )
+    table = Table()
+    for heading in ("when", "amount", "metric", "pages", "why", "evidence", "who", "outcome", "at"):
+        table.add_column(heading, overflow="fold")
     for entry in entries:
         pages = f"{entry.pages} ({entry.pages_n:+})" if entry.pages else ""
         if entry.forget is not None:
             pages = f"{entry.forget}: {entry.forgotten} into (other)"
         outcome = entry.outcome if not entry.reason else f"{entry.outcome}: {entry.reason}"
         table.add_row(
-            str(entry.position), iso(entry.at, declared.zone), outcome, entry.metric, f"{entry.n:+}", pages,
-            entry.who, entry.why, entry.evidence,
+            iso(entry.at, declared.zone)[:16].replace("T", " "), f"{entry.n:+}", entry.metric, pages, entry.why,
+            entry.evidence, entry.who, outcome, str(entry.position),
         )  # fmt: skip
     console.print(table)
 
 
+def _opening_id(opening: Opening, evidence: str, as_of: str | None) -> str:
+    """Return an id that the same command has again, so that repeating it counts nothing twice."""
+    said = msgspec.json.encode([opening, evidence, as_of], order="deterministic")
+    return f"opening-{blake2b(said, digest_size=12).hexdigest()}"
+
+
 async def _correct(
-    found: Configuration, site: Site, delta: Delta, windows: Windows, *, dry_run: bool
+    found: Configuration,
+    site: Site,
+    delta: Delta,
+    windows: Windows,
+    *,
+    dry_run: bool,
+    is_first: bool = False,
 ) -> None:
     """Say how a site will read, append the delta, and wait until it is counted.
 
+    Args:
+        found: the configuration.
+        site: where to.
+        delta: what changes.
+        windows: how the printed windows are cut.
+        dry_run: only say it.
+        is_first: there must be no opening balance yet.
+
     Raises:
-        DeltaError: the fold refused it; nothing was changed.
+        DeltaError: it must not be, or the fold refused it; nothing was changed.
     """
     settings = found.settings
     is_alone = settings.is_embedded and not is_in_use(found.sqlite_path())
@@ -234,6 +280,12 @@ async def _correct(
         partitions, bucket_minutes = backends.log.partitions, settings.store.bucket_minutes
         if is_alone and not dry_run:
             await _count_up_to(found, backends, None)
+        partition = partition_of(site.id, partitions)
+        if is_first and await _is_carried_over(backends, partition, site, delta):
+            console.print(
+                f"this opening balance is counted already (id {delta.id}); nothing was changed"
+            )
+            return
         panel = await read_panel(
             backends.store, site, partitions, bucket_minutes, now, delta.metric, windows
         )
@@ -245,13 +297,39 @@ async def _correct(
         if dry_run:
             console.print("dry run: nothing was written")
             return
-        partition = partition_of(site.id, partitions)
         position = await backends.log.append(partition, [(site.id.encode(), encode_record(delta))])
         if is_alone:
             await _count_up_to(found, backends, position)
         await _report(backends, partition, site, delta, position)
     finally:
         await backends.close()
+
+
+async def _is_carried_over(backends: Backends, partition: int, site: Site, delta: Delta) -> bool:
+    """Claim that this very opening balance is counted.
+
+    Raises:
+        DeltaError: another one of the same metric is.
+    """
+    entries = [
+        msgspec.json.decode(raw, type=LedgerEntry)
+        for raw in await backends.store.read_ledger(partition, site.id)
+    ]
+    openings = [
+        entry
+        for entry in entries
+        if entry.why == OPENING_WHY and entry.outcome == "applied" and entry.metric == delta.metric
+    ]
+    if any(entry.id == delta.id for entry in openings):
+        return True
+    if openings:
+        first = openings[0]
+        msg = (
+            f"site {site.id!r} has an opening balance of {first.n} {first.metric} since {iso(first.at, site.zone)}: "
+            "correct it with `visit-counter adjust`, or say --again to add this one to it"
+        )
+        raise DeltaError(msg)
+    return False
 
 
 async def _count_up_to(found: Configuration, backends: Backends, position: int | None) -> None:

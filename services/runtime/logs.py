@@ -1,15 +1,25 @@
-"""Logging: structlog over the standard library; JSON lines to stdout, readable lines on a terminal. Configured by the command line."""
+"""Logging: structlog over the standard library; JSON lines, readable lines on a terminal. Configured by the command line.
+
+Services write to stdout; the other commands keep stdout for their answer and write warnings to stderr.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
 
-def configure_logging(*, level: int = logging.INFO) -> None:
-    """Send structlog's and everybody else's lines to stdout in one form. Never an address, a visitor or a full URL."""
+def configure_logging(*, level: int = logging.INFO, stream: TextIO | None = None) -> None:
+    """Send structlog's and everybody else's lines to one place in one form. Never an address, a visitor or a full URL.
+
+    Args:
+        level: the least that is shown.
+        stream: where to; `None`: stdout.
+    """
+    stream = stream or sys.stdout
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -17,7 +27,7 @@ def configure_logging(*, level: int = logging.INFO) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: structlog.typing.Processor
-    if sys.stdout.isatty():
+    if stream.isatty():
         renderer = structlog.dev.ConsoleRenderer()
     else:
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -28,7 +38,7 @@ def configure_logging(*, level: int = logging.INFO) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

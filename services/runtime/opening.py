@@ -19,6 +19,10 @@ PANEL = ("online", "week", "month", "year", "total")
 """The five lines of the panel (DESIGN 1)."""
 
 
+OPENING_WHY = "opening balance"
+"""What the ledger says of an old counter carried over."""
+
+
 class Opening(Struct, frozen=True):
     """What an old counter had.
 
@@ -79,7 +83,7 @@ def opening_delta(
         spans=tuple(opening_spans(opening.total, opening.known, found)),
         pages=dict(opening.pages),
         who=who,
-        why="opening balance",
+        why=OPENING_WHY,
         evidence=evidence,
         estimated=True,
     )
