@@ -36,7 +36,9 @@ format: environment ## Put the source in its form and mend what can be mended
 coverage: environment ## Show what the quick tests do not reach; every branch of visits/ must be
 	$(PYTEST) tests/unit --cov=visits --cov-report=term-missing --cov-fail-under=100 $(ARGS)
 
-bench: tools ## Measure rates and latencies on this machine
+bench: environment ## Measure rates and latencies on this machine (ARGS="NAME" some, --list names them)
+	@scripts/test-tools.sh bench
+	@$(PYTHON_BIN) -m tests.support.kafka
 	$(PYTHON_BIN) -m tests.bench $(ARGS)
 
 lock: environment ## Bring uv.lock up to pyproject.toml

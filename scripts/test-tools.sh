@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
 # Install the programs that the tests start, where they are missing: redis-server, Java 17 or newer and
 # Maven (they run and fetch the Kafka broker), a Chromium and a font with the Vietnamese letters.
+#
+#   scripts/test-tools.sh          what the tests start
+#   scripts/test-tools.sh bench    what the benchmarks start: wrk too, and no browser
+#
 # Uses apt-get, as root or through sudo. Where neither is possible it says what to type, and stops.
 set -euo pipefail
 
 JAVA_MAJOR_MIN=17
+purpose=${1:-test}
+case $purpose in test | bench) ;; *) echo "usage: scripts/test-tools.sh [test|bench]" >&2; exit 2 ;; esac
 
 has() { command -v "$1" >/dev/null 2>&1; }
 java_major() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1; }
@@ -17,13 +23,17 @@ missing=()
 { has redis-server && has redis-cli; } || missing+=(redis-server)
 has_java || missing+=(default-jre-headless)
 has mvn || missing+=(maven)
-has_browser || missing+=(chromium)
-has_font || missing+=(fontconfig fonts-dejavu-core)
+if [ "$purpose" = bench ]; then
+  has wrk || missing+=(wrk)
+else
+  has_browser || missing+=(chromium)
+  has_font || missing+=(fontconfig fonts-dejavu-core)
+fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 line="apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
 if ! has apt-get; then
-  echo "The tests need these programs (Debian's names): ${missing[*]}. Install them with your system's tools, then repeat." >&2
+  echo "These programs are missing (Debian's names): ${missing[*]}. Install them with your system's tools, then repeat." >&2
   exit 1
 fi
 as_root=()
@@ -32,13 +42,13 @@ if [ "$(id -u)" != 0 ]; then
   if has sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
     as_root=(sudo)
   else
-    printf '%s\n' "The tests need programs that only root can install. Type this line as root, then repeat the command:" \
+    printf '%s\n' "Programs are missing that only root can install. Type this line as root, then repeat the command:" \
       "    $line" >&2
     exit 1
   fi
 fi
 
-echo "Installing for the tests: ${missing[*]}"
+echo "Installing: ${missing[*]}"
 # A broken third-party source in the machine's list must not stop us: the install says whether enough was read.
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq ||
   echo "apt-get update reported errors; going on with what it could read." >&2
