@@ -2,6 +2,10 @@
 
 A waiter learns its position only after the log acknowledged the batch. What is past its deadline leaves the queue unsent; what is
 in flight by then has an unknown outcome, and its sender tries again with the same id.
+
+What cannot be acknowledged in time is refused at once and not after a wait: a queue may grow to what a slow log takes in a second,
+and while an append is overdue nobody joins. So a log that is overloaded still works at its full rate, and one that is away costs
+its senders a wait once, not each time.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from services.backends.port import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, EventLog
 from visits.errors import LogUnavailableError, UnavailableError
 
 WAITERS_MAX = 20_000
-"""Records that may wait for one partition; about one second of a process's work (DESIGN 6)."""
+"""Records that may wait in a process; about one second of its work (DESIGN 6)."""
 
 DEADLINE_SECONDS = 2.0
 """How long a sender waits for the log (DESIGN 3.4)."""
@@ -27,6 +31,20 @@ LINGER_SECONDS = 0.002
 
 SWEEP_SECONDS = 0.1
 """How often deadlines are looked at: one timer for all waiters."""
+
+OVERDUE_SECONDS = 1.0
+"""While an append takes longer than this, half a deadline, nobody joins its queue."""
+
+SLOW_SECONDS = 0.1
+"""An append that takes longer is paced by the log and not by what there was to send: usual are 2 to 20 ms."""
+
+ROOM_SECONDS = 1.0
+"""How much of a slow log's work may wait for it: half in flight, half behind, all of it well within the deadline."""
+
+ROOM_MIN = 500
+"""Records that may wait for a partition however slow: one late append of a few must not turn a burst away."""
+
+OnOutcome = Callable[[int, UnavailableError | None], None]
 
 log = structlog.get_logger()
 
@@ -53,23 +71,24 @@ class Batcher:
     def __init__(
         self,
         event_log: EventLog,
-        on_outcome: Callable[[UnavailableError | None], None] = lambda _error: None,
+        on_outcome: OnOutcome = lambda _partition, _error: None,
         *,
         waiters_max: int = WAITERS_MAX,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
-        """Append to `event_log`; `on_outcome` hears of every append, with `None` or its error."""
+        """Append to `event_log`; `on_outcome` hears of every append: its partition, and `None` or its error."""
         self._log = event_log
         self._on_outcome = on_outcome
         self._waiters_max = waiters_max
         self._deadline_seconds = deadline_seconds
         self._lanes: dict[int, _Lane] = {}
+        self._waiters = _Waiters()
         self._sweep: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
         """How many records wait, in queues and in flight."""
-        return sum(lane.waiting for lane in self._lanes.values())
+        return self._waiters.count
 
     def submit(self, partition: int, key: bytes, value: bytes) -> asyncio.Future[int | None]:
         """Queue one record; must be called within the event loop.
@@ -79,16 +98,21 @@ class Batcher:
             `deadline_seconds`, the outcome then being unknown.
 
         Raises:
-            NotTakenError: the queue is full.
+            NotTakenError: the log cannot take it in time.
         """
         lane = self._lanes.get(partition)
         if lane is None:
-            lane = self._lanes[partition] = _Lane(self._log, partition, self._on_outcome)
-        if lane.waiting >= self._waiters_max:
+            lane = self._lanes[partition] = _Lane(
+                self._log, partition, self._on_outcome, self._waiters
+            )
+        now = monotonic()
+        if self._waiters.count >= self._waiters_max or lane.is_full:
             raise NotTakenError("too many views wait for the log already; not taken")
+        if lane.is_overdue(now):
+            raise NotTakenError("the log does not acknowledge; not taken")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int | None] = loop.create_future()
-        lane.add(_Waiter(key, value, future, monotonic() + self._deadline_seconds))
+        lane.add(_Waiter(key, value, future, now + self._deadline_seconds))
         if self._sweep is None:
             self._sweep = loop.call_later(SWEEP_SECONDS, self._on_sweep)
         return future
@@ -118,6 +142,15 @@ class Batcher:
         )
 
 
+class _Waiters:
+    """How many records wait in all lanes together."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class _Lane:
     """The queue of one partition and the task that empties it."""
 
@@ -125,27 +158,38 @@ class _Lane:
         self,
         event_log: EventLog,
         partition: int,
-        on_outcome: Callable[[UnavailableError | None], None],
+        on_outcome: OnOutcome,
+        waiters: _Waiters,
     ) -> None:
         self._log = event_log
         self._partition = partition
         self._on_outcome = on_outcome
+        self._waiters = waiters
         self._queue: deque[_Waiter] = deque()
         self._in_flight: list[_Waiter] = []
+        self._append_began: float | None = None
+        self._room = WAITERS_MAX
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"batcher-{partition}")
 
     @property
-    def waiting(self) -> int:
-        return len(self._queue) + len(self._in_flight)
+    def is_full(self) -> bool:
+        """Claim that one more would wait longer than the log needs for what it is given time for."""
+        return len(self._queue) + len(self._in_flight) >= self._room
+
+    def is_overdue(self, now: float) -> bool:
+        """Claim that the log has not acknowledged for so long that joining the queue is in vain."""
+        return self._append_began is not None and now - self._append_began > OVERDUE_SECONDS
 
     def add(self, waiter: _Waiter) -> None:
         self._queue.append(waiter)
+        self._waiters.count += 1
         self._news.set()
 
     def expire(self, now: float) -> None:
         """Give up what is past its deadline: unsent where it still waits, unknown where it is in flight."""
         while self._queue and self._queue[0].deadline <= now:
+            self._waiters.count -= 1
             _fail(self._queue.popleft(), NotTakenError("the log is too slow; not taken"))
         for waiter in self._in_flight:
             if waiter.deadline > now:
@@ -159,6 +203,7 @@ class _Lane:
             _fail(waiter, LogUnavailableError("this process is stopping"))
         for waiter in self._queue:
             _fail(waiter, NotTakenError("this process is stopping; not taken"))
+        self._waiters.count -= len(self._in_flight) + len(self._queue)
         self._in_flight = []
         self._queue.clear()
 
@@ -170,26 +215,44 @@ class _Lane:
                 await asyncio.sleep(LINGER_SECONDS)
             self._in_flight = self._take()
             if self._in_flight:
-                await self._append()
+                self._append_began = monotonic()
+                is_acknowledged = await self._append()
+                self._pace(monotonic() - self._append_began, is_acknowledged=is_acknowledged)
+                self._append_began = None
+                self._waiters.count -= len(self._in_flight)
                 self._in_flight = []
+
+    def _pace(self, seconds: float, *, is_acknowledged: bool) -> None:
+        """Make room for what the log takes in `ROOM_SECONDS`, judged by the batch in hand that took `seconds`."""
+        if not is_acknowledged:
+            self._room = ROOM_MIN
+        elif seconds > SLOW_SECONDS:
+            rate = len(self._in_flight) / seconds
+            self._room = max(ROOM_MIN, min(WAITERS_MAX, int(rate * ROOM_SECONDS)))
+        else:
+            # Doubled and not given free: a log that throttles its writers answers fast now and then.
+            self._room = min(WAITERS_MAX, 2 * self._room)
 
     def _take(self) -> list[_Waiter]:
         """Take the next batch off the queue: all that waits, within the log's limits."""
         taken: list[_Waiter] = []
         size = 0
-        while self._queue and len(taken) < BATCH_RECORDS_MAX:
+        records_max = min(BATCH_RECORDS_MAX, self._room // 2)
+        while self._queue and len(taken) < records_max:
             waiter = self._queue[0]
             size += len(waiter.value)
             if taken and size > BATCH_BYTES_MAX:
                 break
             self._queue.popleft()
             # Whose sender went away is not sent: nobody would learn that it was counted.
-            if not waiter.future.done():
+            if waiter.future.done():
+                self._waiters.count -= 1
+            else:
                 taken.append(waiter)
         return taken
 
-    async def _append(self) -> None:
-        """Append the batch in hand and tell its waiters."""
+    async def _append(self) -> bool:
+        """Append the batch in hand and tell its waiters; claim that the log has it."""
         records = [(waiter.key, waiter.value) for waiter in self._in_flight]
         try:
             first = await self._log.append(self._partition, records)
@@ -199,13 +262,15 @@ class _Lane:
             log.exception("an append failed unexpectedly", partition=self._partition)
             self._give_up(LogUnavailableError(type(error).__name__))
         else:
-            self._on_outcome(None)
+            self._on_outcome(self._partition, None)
             for index, waiter in enumerate(self._in_flight):
                 if not waiter.future.done():
                     waiter.future.set_result(None if first is None else first + index)
+            return True
+        return False
 
     def _give_up(self, error: UnavailableError) -> None:
-        self._on_outcome(error)
+        self._on_outcome(self._partition, error)
         for waiter in self._in_flight:
             _fail(waiter, LogUnavailableError("the log did not acknowledge"))
 

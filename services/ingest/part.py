@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 from fastapi import FastAPI
@@ -26,9 +27,12 @@ from services.ingest.tally import FLUSH_SECONDS, TallyBook
 from services.ingest.views import GifRoute, Intake, ViewsRoute
 from services.runtime.clock import now_ms
 from services.runtime.health import Health
+from services.runtime.opening import new_id
 from services.runtime.settings import Configuration
+from visits.codec import encode_record
 from visits.errors import UnavailableError
 from visits.partition import partition_of
+from visits.record import VERSION, Probe
 
 WATCH_SECONDS = 2.0
 """How often log and store are asked whether they answer, and the salts are looked after."""
@@ -57,7 +61,7 @@ class IngestPart:
         self._store = store
         self._health = health
         self._batcher = Batcher(event_log, self._on_append)
-        sites = configuration.sites
+        sites = self._sites = configuration.sites
         self._metrics = IngestMetrics(registry, sites, lambda: self._batcher.waiting)
         self._salts = SaltKeeper(store, {site.zone for site in sites.values()})
         self._tally = TallyBook(self._batcher, self._partition_of)
@@ -76,6 +80,7 @@ class IngestPart:
             on_view=self._on_view,
         )
         self._is_log_up = True
+        self._failed_partition = 0
         self._is_store_up = True
         self._is_meta_checked = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -165,16 +170,36 @@ class IngestPart:
 
     async def _watch_log(self) -> None:
         """Ask the log whether it answers: without requests no append would tell."""
+        if not self._is_log_up and self._sites:
+            await self._probe_log()
+            return
         try:
             await self._log.log_id()
         except UnavailableError as error:
-            self._on_append(error)
+            self._on_append(self._failed_partition, error)
         else:
-            self._on_append(None)
+            self._on_append(self._failed_partition, None)
 
-    def _on_append(self, error: UnavailableError | None) -> None:
-        """Show whether the log answers."""
+    async def _probe_log(self) -> None:
+        """Write a record that counts nothing where an append failed: a full disk can still be read.
+
+        The outcome shows itself; nobody sends views to a process that is not ready, so none of them would.
+        """
+        concerned = (s for s in self._sites if self._partition_of(s) == self._failed_partition)
+        site = next(concerned, None) or next(iter(self._sites))
+        now = now_ms()
+        probe = Probe(v=VERSION, site=site, id=new_id(), at=now, received=now)
+        with suppress(UnavailableError):
+            await self._batcher.submit(
+                self._partition_of(site), site.encode(), encode_record(probe)
+            )
+
+    def _on_append(self, partition: int, error: UnavailableError | None) -> None:
+        """Show whether the log takes records."""
         is_up = error is None
+        if error is not None:
+            self._failed_partition = partition
+            self._health.obstruct("log", str(error))
         if is_up == self._is_log_up:
             return
         self._is_log_up = is_up
@@ -183,7 +208,6 @@ class IngestPart:
             self._health.clear("log")
             log.info("the log answers again")
         else:
-            self._health.obstruct("log", "the log does not answer")
             log.warning("the log does not answer", reason=str(error))
 
     def _show_store(self, error: UnavailableError | None) -> None:

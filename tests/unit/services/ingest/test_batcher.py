@@ -130,12 +130,12 @@ async def test_full_queue_refuses_at_once(gated: GatedLog) -> None:
 
 async def test_outcomes_are_told(gated: GatedLog) -> None:
     """Readiness hears of every append."""
-    heard: list[UnavailableError | None] = []
-    batcher = Batcher(gated, heard.append)
-    await batcher.submit(0, b"s", b"a")
+    heard: list[tuple[int, UnavailableError | None]] = []
+    batcher = Batcher(gated, lambda partition, error: heard.append((partition, error)))
+    await batcher.submit(3, b"s", b"a")
     gated.error = LogUnavailableError("away")
-    await asyncio.gather(batcher.submit(0, b"s", b"b"), return_exceptions=True)
-    assert heard == [None, gated.error]
+    await asyncio.gather(batcher.submit(5, b"s", b"b"), return_exceptions=True)
+    assert heard == [(3, None), (5, gated.error)]
     await batcher.close()
 
 
@@ -157,3 +157,76 @@ async def test_close_tells_everybody(gated: GatedLog, batcher: Batcher) -> None:
     await batcher.close()
     for outcome in await asyncio.gather(*futures, return_exceptions=True):
         assert isinstance(outcome, LogUnavailableError)
+
+
+async def test_the_bound_is_the_process_s_over_all_partitions(gated: GatedLog) -> None:
+    """Sixteen partitions hold no more than one, and what leaves makes room."""
+    gated.gate.clear()
+    batcher = Batcher(gated, waiters_max=4)
+    taken = [batcher.submit(partition, b"s", b"a") for partition in range(4)]
+    with pytest.raises(NotTakenError):
+        batcher.submit(4, b"s", b"b")
+    gated.gate.set()
+    await asyncio.gather(*taken)
+    assert batcher.waiting == 0
+    await batcher.submit(4, b"s", b"c")
+    await batcher.close()
+
+
+async def test_nobody_joins_while_an_append_is_overdue(
+    gated: GatedLog, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that hangs costs its senders a wait once; other partitions are not held up."""
+    monkeypatch.setattr("services.ingest.batcher.OVERDUE_SECONDS", 0.05)
+    gated.gate.clear()
+    hung = batcher.submit(0, b"s", b"hung")
+    await asyncio.sleep(0.1)
+    with pytest.raises(NotTakenError, match="does not acknowledge"):
+        batcher.submit(0, b"s", b"late")
+    other = batcher.submit(1, b"s", b"other partition")
+    gated.gate.set()
+    await asyncio.gather(hung, other)
+    await batcher.submit(0, b"s", b"after")
+    assert gated.appended == [[b"hung"], [b"other partition"], [b"after"]]
+
+
+async def test_a_slow_log_gets_what_it_can_take_in_time(
+    gated: GatedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue shrinks to what a slow log takes in a second, and grows again once it is fast."""
+    monkeypatch.setattr("services.ingest.batcher.SLOW_SECONDS", 0.02)
+    monkeypatch.setattr("services.ingest.batcher.ROOM_MIN", 10)
+    monkeypatch.setattr("services.ingest.batcher.ROOM_SECONDS", 0.0)
+    batcher = Batcher(gated)
+    gated.gate.clear()
+    slow = [batcher.submit(0, b"s", b"slow") for _ in range(100)]
+    await asyncio.sleep(0.1)
+    gated.gate.set()
+    await asyncio.gather(*slow)
+    gated.gate.clear()
+    gated.appended.clear()
+    taken = [batcher.submit(0, b"s", b"%d" % n) for n in range(10)]
+    with pytest.raises(NotTakenError, match="too many"):
+        batcher.submit(0, b"s", b"refused at once")
+    gated.gate.set()
+    await asyncio.gather(*taken)
+    assert [len(batch) for batch in gated.appended] == [5, 5]
+    assert len([batcher.submit(0, b"s", b"x") for _ in range(40)]) == 40
+    await batcher.drain()
+    await batcher.close()
+
+
+async def test_after_a_failed_append_few_wait_for_the_next(
+    gated: GatedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a log is away each try takes a few along, not all the traffic of its time-out."""
+    monkeypatch.setattr("services.ingest.batcher.ROOM_MIN", 3)
+    batcher = Batcher(gated)
+    gated.error = LogUnavailableError("away")
+    await asyncio.gather(batcher.submit(0, b"s", b"a"), return_exceptions=True)
+    gated.error = None
+    taken = [batcher.submit(0, b"s", b"b") for _ in range(3)]
+    with pytest.raises(NotTakenError):
+        batcher.submit(0, b"s", b"c")
+    await asyncio.gather(*taken)
+    await batcher.close()
