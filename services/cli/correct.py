@@ -13,17 +13,13 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.table import Table
 
-from services.aggregator.loop import Aggregator
-from services.aggregator.metrics import AggregatorMetrics
-from services.backends.sqlite import is_in_use
+from services.cli.backend import COUNTED_WITHIN_SECONDS, count_up_to, opened, read_entries
 from services.cli.option import Config, Reason, SiteId, configuration, site_of
 from services.runtime.backend import Backends, make_backends
 from services.runtime.clock import now_ms
-from services.runtime.health import Health
 from services.runtime.opening import (
     OPENING_WHY,
     PANEL,
@@ -42,9 +38,6 @@ from visits.errors import DeltaError, PageError
 from visits.partition import partition_of
 from visits.record import VERSION, Delta, Span
 from visits.window import Windows, iso
-
-COUNTED_WITHIN_SECONDS = 15.0
-"""How long a command waits for its delta to be counted."""
 
 LABELS = {
     "online": "Đang online",
@@ -211,20 +204,15 @@ def ledger(
     found = configuration(config)
     declared = site_of(found, site)
 
-    async def read() -> list[bytes]:
+    async def read() -> list[LedgerEntry]:
         backends = make_backends(found, exclusive=False)
         await backends.open()
         try:
-            return await backends.store.read_ledger(
-                partition_of(site, backends.log.partitions), site
-            )
+            return await read_entries(backends, site)
         finally:
             await backends.close()
 
-    entries = sorted(
-        (msgspec.json.decode(raw, type=LedgerEntry) for raw in asyncio.run(read())),
-        key=lambda e: e.position,
-    )
+    entries = asyncio.run(read())
     if as_json:
         print(msgspec.json.encode(entries).decode())  # to be piped
         return
@@ -271,17 +259,14 @@ async def _correct(
     Raises:
         DeltaError: it must not be, or the fold refused it; nothing was changed.
     """
-    settings = found.settings
-    is_alone = settings.is_embedded and not is_in_use(found.sqlite_path())
-    backends = make_backends(found, exclusive=is_alone)
-    await backends.open()
-    try:
+    async with opened(found) as (backends, is_alone):
         now = now_ms()
-        partitions, bucket_minutes = backends.log.partitions, settings.store.bucket_minutes
+        partitions = backends.log.partitions
+        bucket_minutes = found.settings.store.bucket_minutes
         if is_alone and not dry_run:
-            await _count_up_to(found, backends, None)
+            await count_up_to(found, backends, None)
         partition = partition_of(site.id, partitions)
-        if is_first and await _is_carried_over(backends, partition, site, delta):
+        if is_first and await _is_carried_over(backends, site, delta):
             console.print(
                 f"this opening balance is counted already (id {delta.id}); nothing was changed"
             )
@@ -299,25 +284,19 @@ async def _correct(
             return
         position = await backends.log.append(partition, [(site.id.encode(), encode_record(delta))])
         if is_alone:
-            await _count_up_to(found, backends, position)
+            await count_up_to(found, backends, position)
         await _report(backends, partition, site, delta, position)
-    finally:
-        await backends.close()
 
 
-async def _is_carried_over(backends: Backends, partition: int, site: Site, delta: Delta) -> bool:
+async def _is_carried_over(backends: Backends, site: Site, delta: Delta) -> bool:
     """Claim that this very opening balance is counted.
 
     Raises:
         DeltaError: another one of the same metric is.
     """
-    entries = [
-        msgspec.json.decode(raw, type=LedgerEntry)
-        for raw in await backends.store.read_ledger(partition, site.id)
-    ]
     openings = [
         entry
-        for entry in entries
+        for entry in await read_entries(backends, site.id)
         if entry.why == OPENING_WHY and entry.outcome == "applied" and entry.metric == delta.metric
     ]
     if any(entry.id == delta.id for entry in openings):
@@ -332,50 +311,13 @@ async def _is_carried_over(backends: Backends, partition: int, site: Site, delta
     return False
 
 
-async def _count_up_to(found: Configuration, backends: Backends, position: int | None) -> None:
-    """Count the embedded log in this process, where no service does, up to `position` or its end."""
-    settings = found.settings
-    metrics = AggregatorMetrics(CollectorRegistry())
-    aggregator = Aggregator(
-        backends.log,
-        backends.store,
-        settings.parameters,
-        metrics,
-        Health(),
-        settings.aggregator.dead_ratio_max,
-    )
-    task = asyncio.create_task(aggregator.run())
-    try:
-        async with asyncio.timeout(None if position is None else COUNTED_WITHIN_SECONDS):
-            while not task.done():
-                head = await backends.store.head(0)
-                if head is not None and head.fence.position > (
-                    await _end(backends) - 1 if position is None else position
-                ):
-                    break
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        pass
-    aggregator.stop()
-    await task
-
-
-async def _end(backends: Backends) -> int:
-    consumer = await backends.log.consumer()
-    try:
-        return (await consumer.extent(0)).end
-    finally:
-        await consumer.close()
-
-
 async def _report(
     backends: Backends, partition: int, site: Site, delta: Delta, position: int | None
 ) -> None:
     """Wait until the ledger has the delta, and say what became of it."""
     until = time.monotonic() + COUNTED_WITHIN_SECONDS
     while time.monotonic() < until:
-        for raw in await backends.store.read_ledger(partition, site.id):
-            entry = msgspec.json.decode(raw, type=LedgerEntry)
+        for entry in await read_entries(backends, site.id):
             if entry.id != delta.id:
                 continue
             if entry.outcome == "refused":
