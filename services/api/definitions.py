@@ -74,5 +74,6 @@ def definitions(lang: str, parameters: Parameters, site: Site | None) -> dict[st
             "windows": settings.windows.value,
             "metric": settings.metric.value,
             "online_minutes": settings.online_minutes,
+            "test": settings.test,
         }
     return answer
