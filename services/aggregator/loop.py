@@ -9,17 +9,17 @@ import structlog
 
 from services.aggregator.metrics import AggregatorMetrics
 from services.aggregator.partition import Dependencies, Partition
-from services.backends.port import CounterStore, EventLog, LogConsumer
+from services.backends.port import CounterStore, EventLog, Identity, LogConsumer
 from services.runtime.clock import now_ms
 from services.runtime.health import Health
-from visits.errors import PartitionStoppedError, SettingsError, StoppedState, UnavailableError
+from visits.errors import PartitionStoppedError, SettingsError, UnavailableError
 from visits.state import FOLD_VERSION, SCHEMA, Meta, Parameters
 
 FETCH_WAIT_SECONDS = 0.2
 TOUCH_SECONDS = 1.0
 NOTE_SECONDS = 5.0
-LOG_ID_SECONDS = 30.0
-"""How often the log is asked which log it is: a recreated topic is otherwise read on silently (DESIGN 3.2)."""
+IDENTITY_SECONDS = 30.0
+"""How often an idle log is asked which log it is: a recreated topic is otherwise read on silently (DESIGN 3.2)."""
 BACK_OFF_SECONDS = 0.5
 
 log = structlog.get_logger()
@@ -45,8 +45,8 @@ class Aggregator:
         self._health = health
         self._dead_ratio_max = dead_ratio_max
         self._partitions: dict[int, Partition] = {}
-        self._log_id: str | None = None
-        self._log_id_at = 0.0
+        self._identity: Identity | None = None
+        self._identity_at = 0.0
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -115,8 +115,9 @@ class Aggregator:
         self._follow_assignment(consumer)
         await self._locate()
         arrived = await consumer.fetch(FETCH_WAIT_SECONDS)
-        if any(fetched.records for fetched in arrived) and not await self._is_same_log():
-            return
+        if any(fetched.records for fetched in arrived):
+            # What was fetched for a partition that this stops or moves is dropped by it.
+            await self._ask_identity()
         for fetched in arrived:
             partition = self._partitions.get(fetched.partition)
             if partition is not None:
@@ -143,33 +144,36 @@ class Aggregator:
                     now_ms,
                 )
                 self._partitions[number] = Partition(number, assignment, shared)
-                self._log_id = None
+                self._identity = None
 
     async def _locate(self) -> None:
         """Give every partition without a position one, and look now and then whether the log is still the same."""
         now = time.monotonic()
-        waiting = [partition for partition in self._partitions.values() if not partition.is_running]
-        if self._log_id is None or waiting or now - self._log_id_at >= LOG_ID_SECONDS:
-            await self._is_same_log()
-            log_id = self._log_id
-            assert log_id is not None
-            if waiting and await self._store.meta() is None:
-                await self._hold_to_meta()
-            for partition in waiting:
-                await self._guarded(partition, partition.locate(log_id))
+        if self._identity is None or now - self._identity_at >= IDENTITY_SECONDS:
+            await self._ask_identity()
+        waiting = [partition for partition in self._partitions.values() if partition.is_due]
+        if not waiting:
+            return
+        identity = await self._ask_identity()
+        if await self._store.meta() is None:
+            await self._hold_to_meta()
+        for partition in waiting:
+            await self._guarded(partition, partition.locate(identity))
 
-    async def _is_same_log(self) -> bool:
-        """Ask which log it is; stop every partition that was counted from another one.
+    async def _ask_identity(self) -> Identity:
+        """Ask which log it is; partitions that were counted from another one stop, those with another leader find their place again.
 
-        Asked after every fetch that brought records: a topic made anew that has outgrown the position would
-        otherwise be counted under the old fence (`tests/model/`, rows I and J).
+        Asked after every fetch that brought records: a topic made anew that has outgrown the position, or a log that lost its tail
+        and has grown again, would otherwise be counted under the old fence (`tests/model/`, rows I, J and M).
         """
-        self._log_id, self._log_id_at = await self._log.log_id(), time.monotonic()
-        strangers = [p for p in self._partitions.values() if p.log_id not in {None, self._log_id}]
-        for partition in strangers:
-            detail = f"the log was {partition.log_id}, now it is {self._log_id}"
-            partition.stop(PartitionStoppedError(StoppedState.WRONG_LOG, detail))
-        return not strangers
+        identity = self._identity = await self._log.identity()
+        self._identity_at = time.monotonic()
+        for partition in self._partitions.values():
+            try:
+                partition.hold_to(identity)
+            except PartitionStoppedError as error:
+                partition.stop(error)
+        return identity
 
     async def _each(self, action: object) -> None:
         assert callable(action)
@@ -198,7 +202,7 @@ class Aggregator:
     async def _back_off(self, error: UnavailableError) -> None:
         log.warning("waiting for log or store", reason=str(error))
         self._health.obstruct("aggregator", str(error))
-        self._log_id = None
+        self._identity = None
         for partition in self._partitions.values():
             partition.relocate()
         try:

@@ -13,7 +13,14 @@ import structlog
 from msgspec import Struct
 
 from services.aggregator.metrics import LOCATING, RUNNING, AggregatorMetrics
-from services.backends.port import Applied, CounterStore, EventLog, Fetched, LogConsumer
+from services.backends.port import (
+    Applied,
+    CounterStore,
+    EventLog,
+    Fetched,
+    Identity,
+    LogConsumer,
+)
 from visits.codec import DecodedBatch, LogRecord, decode_batch
 from visits.errors import PartitionStoppedError, SettingsError, StoppedState
 from visits.fence import Fence, fingerprint
@@ -59,6 +66,7 @@ class Partition:
         self._head: Head | None = None
         self._fence: Fence | None = None
         self._epoch = -1
+        self._log_epoch: int | None = None
         self._must_verify = False
         self._gap_at: int | None = None
         self._end = 0
@@ -73,14 +81,14 @@ class Partition:
         return None if self._fence is None else self._fence.position
 
     @property
-    def log_id(self) -> str | None:
-        """The log this partition is counted from; `None` while locating."""
-        return None if self._fence is None else self._fence.log_id
-
-    @property
     def is_running(self) -> bool:
         """Claim that the position is known and records are taken."""
         return self._fence is not None
+
+    @property
+    def is_due(self) -> bool:
+        """Claim that the position is to be read now: it is not known, and a stop is long enough ago."""
+        return self._fence is None and time.monotonic() >= self._retry_at
 
     def relocate(self) -> None:
         """Forget the position: it is read from the store before anything else happens."""
@@ -103,29 +111,50 @@ class Partition:
         self.relocate()
         self._shared.metrics.show_state(self.number, str(error.state))
 
-    async def locate(self, log_id: str) -> None:
+    def hold_to(self, identity: Identity) -> None:
+        """Hold what was fetched until now against the log's identity, asked after the fetch.
+
+        Another leader may serve another history under the same log id: the place is found again, fingerprint and all.
+
+        Raises:
+            PartitionStoppedError: it is another log than the one this partition is counted from.
+        """
+        if self._fence is None:
+            return
+        if self._fence.log_id != identity.log_id:
+            detail = f"the log was {self._fence.log_id}, now it is {identity.log_id}"
+            raise PartitionStoppedError(StoppedState.WRONG_LOG, detail)
+        epoch = identity.epochs.get(self.number)
+        if epoch != self._log_epoch:
+            log.info(
+                "the log has another leader, finding the place again",
+                partition=self.number,
+                epoch_before=self._log_epoch,
+                epoch=epoch,
+            )
+            self.relocate()
+
+    async def locate(self, identity: Identity) -> None:
         """Read the position from the store, hold it against the log, and seek.
 
         Args:
-            log_id: the log's identity, asked just now.
+            identity: the log's, asked just now.
 
         Raises:
             PartitionStoppedError: the log and the store do not belong together.
             SettingsError: the store was counted by other parameters.
             UnavailableError: log or store do not answer.
         """
-        if self.is_running or time.monotonic() < self._retry_at:
+        if not self.is_due:
             return
         shared = self._shared
         head = await shared.store.head(self.number)
         if head is None:
-            head = await shared.store.begin(self.number, log_id, shared.parameters)
+            head = await shared.store.begin(self.number, identity.log_id, shared.parameters)
         _check_parameters(head, shared.parameters)
         fence = head.fence
-        if fence.log_id != log_id:
-            detail = (
-                f"partition {self.number} was counted from log {fence.log_id}, this is {log_id}"
-            )
+        if fence.log_id != identity.log_id:
+            detail = f"partition {self.number} was counted from log {fence.log_id}, this is {identity.log_id}"
             raise PartitionStoppedError(StoppedState.WRONG_LOG, detail)
         extent = await shared.consumer.extent(self.number)
         if fence.position > extent.end:
@@ -137,6 +166,7 @@ class Partition:
         self._must_verify = fence.position > extent.begin
         self._epoch = await shared.consumer.seek(self.number, fence.position - self._must_verify)
         self._head, self._fence, self._end = head, fence, extent.end
+        self._log_epoch = identity.epochs.get(self.number)
         log.info(
             "partition located", partition=self.number, position=fence.position, end=extent.end
         )

@@ -1,6 +1,6 @@
 """The event log on Kafka: durable with acks=all, one batch at a time a partition, nothing re-sent behind the caller's back.
 
-Consumer and topic have files of their own, `kafka_consumer` and `kafka_topic`.
+Consumer, topic and identity have files of their own: `kafka_consumer`, `kafka_topic`, `kafka_metadata`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from services.backends.kafka_consumer import KafkaConsumer, unavailable
-from services.backends.kafka_topic import ensure_topics, topic_id
-from services.backends.port import BATCH_BYTES_MAX, TIMEOUT_SECONDS
+from services.backends.kafka_metadata import KafkaMetadata
+from services.backends.kafka_topic import ensure_topics
+from services.backends.port import BATCH_BYTES_MAX, TIMEOUT_SECONDS, Identity
 from visits.codec import DeadRecord
 from visits.errors import LogUnavailableError, SettingsError
 
@@ -61,6 +62,7 @@ class KafkaLog:
         self._replication = replication_factor
         self._group_id = group_id
         self._session_timeout_seconds = session_timeout_seconds
+        self._metadata = KafkaMetadata(bootstrap, topic)
         self._partitions = 0
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
@@ -118,7 +120,11 @@ class KafkaLog:
 
     async def log_id(self) -> str:
         """Ask for the topic's id."""
-        return await topic_id(self._bootstrap, self._topic)
+        return (await self.identity()).log_id
+
+    async def identity(self) -> Identity:
+        """Ask for the topic's id and its partitions' leader epochs."""
+        return await self._metadata.ask()
 
     async def append(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int | None:
         """Append records; see the port."""
@@ -151,6 +157,7 @@ class KafkaLog:
 
     async def close(self) -> None:
         """Stop the producer."""
+        self._metadata.close()
         if self._producer is not None:
             self._give_up(self._producer, count=False)
         if self._closing:

@@ -1,14 +1,9 @@
-"""The topic: which one it is, how it is made, and what it must not be.
-
-aiokafka's own metadata request stops before the versions that carry topic ids, so the id is asked by a request of our own.
-"""
+"""The topic: how it is made, and what it must not be."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
-import uuid
 from contextlib import suppress
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -19,9 +14,6 @@ from visits.errors import LogUnavailableError, SettingsError
 
 _log = logging.getLogger(__name__)
 
-METADATA, METADATA_VERSION = 3, 12
-"""Kafka protocol, "Metadata API (Key: 3)": version 12 answers with topic ids (KIP-516)."""
-
 ASK_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 PARTITIONS_DEFAULT = 16
@@ -31,24 +23,6 @@ CONFIG = {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.t
 
 REFUSED = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}
 """Where an existing topic differs in these, positions are not dense or fingerprints not stable."""
-
-
-async def topic_id(bootstrap: str, topic: str) -> str:
-    """Ask the brokers which topic this is, one after the other until one answers.
-
-    Raises:
-        LogUnavailableError: none answers, or the topic does not exist.
-    """
-    reason = "no broker"
-    for address in bootstrap.split(","):
-        host, _, port = address.rpartition(":")
-        try:
-            async with asyncio.timeout(ASK_SECONDS):
-                return await _ask(host, int(port), topic)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            reason = f"{address}: {type(error).__name__}: {error}"
-    msg = f"Kafka does not answer ({reason})"
-    raise LogUnavailableError(msg)
 
 
 async def ensure_topics(
@@ -112,75 +86,3 @@ async def _check(admin: AIOKafkaAdminClient, bootstrap: str, topic: str) -> None
             topic,
             found["retention.ms"],
         )
-
-
-async def _ask(host: str, port: int, topic: str) -> str:
-    """Send one metadata request and read the first topic's id."""
-    reader, writer = await asyncio.open_connection(host, port)
-    try:
-        name = topic.encode()
-        header = (
-            METADATA.to_bytes(2, "big")
-            + METADATA_VERSION.to_bytes(2, "big")
-            + bytes(4)
-            + b"\xff\xff"
-            + b"\0"
-        )
-        body = b"\x02" + bytes(16) + _varint(len(name) + 1) + name + b"\0" + b"\0\0" + b"\0"
-        request = header + body
-        writer.write(len(request).to_bytes(4, "big") + request)
-        size = int.from_bytes(await reader.readexactly(4), "big")
-        return _read_topic_id(io.BytesIO(await reader.readexactly(size)), topic)
-    finally:
-        writer.close()
-
-
-def _read_topic_id(data: io.BytesIO, topic: str) -> str:
-    data.read(4)  # correlation id
-    _skip_tags(data)
-    data.read(4)  # throttle time
-    for _ in range(_read_varint(data) - 1):
-        data.read(4)  # node id
-        _skip_string(data)  # host
-        data.read(4)  # port
-        _skip_string(data)  # rack
-        _skip_tags(data)
-    _skip_string(data)  # cluster id
-    data.read(4)  # controller id
-    count = _read_varint(data) - 1
-    error = int.from_bytes(data.read(2), "big", signed=True)
-    _skip_string(data)  # name
-    found = uuid.UUID(bytes=data.read(16))
-    if count < 1 or error != 0 or not found.int:
-        msg = f"topic {topic} does not exist (Kafka error {error})"
-        raise LogUnavailableError(msg)
-    return str(found)
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:  # noqa: PLR2004  # seven bits a byte
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _read_varint(data: io.BytesIO) -> int:
-    value = shift = 0
-    while True:
-        byte = data.read(1)[0]
-        value |= (byte & 0x7F) << shift
-        if not byte & 0x80:
-            return value
-        shift += 7
-
-
-def _skip_string(data: io.BytesIO) -> None:
-    data.read(max(0, _read_varint(data) - 1))
-
-
-def _skip_tags(data: io.BytesIO) -> None:
-    for _ in range(_read_varint(data)):
-        _read_varint(data)
-        data.read(_read_varint(data))

@@ -18,6 +18,7 @@ from services.backends.port import (
     Applied,
     Extent,
     Fetched,
+    Identity,
     LogConsumer,
     Miss,
     Reading,
@@ -39,6 +40,7 @@ class MemoryLog:
         self._partitions = partitions
         self._log_id = uuid.uuid4().hex
         self.records: list[list[LogRecord]] = [[] for _ in range(partitions)]
+        self.epochs = [0] * partitions
         self.dead: list[DeadRecord] = []
         self.grown = asyncio.Condition()
 
@@ -54,6 +56,15 @@ class MemoryLog:
     async def log_id(self) -> str:
         """Return which log it is."""
         return self._log_id
+
+    async def identity(self) -> Identity:
+        """Return which log it is, with an epoch a partition."""
+        return Identity(self._log_id, dict(enumerate(self.epochs)))
+
+    def lose_tail(self, partition: int, kept: int) -> None:
+        """Forget all but the first `kept` records, as a broker does that lost power, and go on in a new epoch."""
+        del self.records[partition][kept:]
+        self.epochs[partition] += 1
 
     async def append(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int | None:
         """Append records; the log's time of a record is its position."""

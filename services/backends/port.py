@@ -35,6 +35,19 @@ class Extent(Struct, frozen=True):
     end: int
 
 
+class Identity(Struct, frozen=True):
+    """Which log it is, in one answer with what tells that its records may have changed all the same.
+
+    Attributes:
+        log_id: another value after a topic or file was made anew.
+        epochs: partition → a number that changes whenever another server, or one that was away, begins to serve it: then a record
+            that was read may have been lost and replaced under the same `log_id`. Empty where that cannot happen.
+    """
+
+    log_id: str
+    epochs: dict[int, int] = {}
+
+
 class Fetched(Struct, frozen=True):
     """Records of one partition, in order.
 
@@ -104,6 +117,16 @@ class EventLog(Protocol):
 
     async def log_id(self) -> str:
         """Ask the log (never a cache) which log it is: another value after a topic or file was made anew.
+
+        Raises:
+            LogUnavailableError: does not answer, or the topic is away.
+        """
+
+    async def identity(self) -> Identity:
+        """Ask the log (never a cache) which log it is and who serves its partitions.
+
+        Records that were fetched before this is called, under an answer equal to an earlier one, follow those fetched before them:
+        whoever asks after each fetch and finds its place again on a change reads one history (`tests/model/`, row M).
 
         Raises:
             LogUnavailableError: does not answer, or the topic is away.

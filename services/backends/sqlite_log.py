@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
-from services.backends.port import BATCH_RECORDS_MAX, Extent, Fetched
+from services.backends.port import BATCH_RECORDS_MAX, Extent, Fetched, Identity
 from services.backends.sqlite_file import SqliteFile
 from visits.codec import DeadRecord, LogRecord
 from visits.errors import LogUnavailableError
@@ -38,6 +38,10 @@ class SqliteLog:
     async def log_id(self) -> str:
         """Return the identity that the log was given when its file was made."""
         return await self._file.read(_log_id, LogUnavailableError)
+
+    async def identity(self) -> Identity:
+        """Return the log's identity; what was committed stays, so there are no epochs."""
+        return Identity(await self.log_id())
 
     async def append(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int | None:
         """Append records in one transaction, fsynced before it returns; see `EventLog`."""

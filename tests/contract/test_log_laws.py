@@ -83,3 +83,12 @@ async def test_the_greatest_batch_is_one_append(event_log: EventLog) -> None:
     assert await event_log.append(0, records) == 0
     firsts = await asyncio.gather(*(event_log.append(0, [(b"k", b"v")]) for _ in range(5)))
     assert sorted(first for first in firsts if first is not None) == list(range(5_000, 5_005))
+
+
+async def test_the_identity_stays_while_the_log_does(event_log: EventLog) -> None:
+    """Id and epochs come together and are equal from answer to answer, whatever is appended meanwhile."""
+    before = await event_log.identity()
+    await event_log.append(0, [(b"k", b"v")])
+    assert await event_log.identity() == before
+    assert before.log_id == await event_log.log_id()
+    assert before.epochs.keys() <= {0}

@@ -145,11 +145,25 @@ VARIANTS = (
         LOST_TAIL,
     ),
     Variant(
-        "M fetch errors mended in silence",
+        "M leader epoch never asked",
         "mixed",
-        "The tail is lost and grown again between two fetches of a running aggregator.",
-        Protocol(sees_fetch_errors=False),
+        "The tail is lost and grown again between two fetches; the client library mends it in silence.",
+        Protocol(epoch_checked="never"),
         LOST_TAIL,
+    ),
+    Variant(
+        "M leader epoch asked before each fetch",
+        "mixed",
+        "The tail may be lost between the question and the fetch: ask afterwards.",
+        Protocol(epoch_checked="before_fetch"),
+        LOST_TAIL,
+    ),
+    Variant(
+        "told of every fetch error, epoch never asked",
+        "holds",
+        "It would do as well; but no client library promises it.",
+        Protocol(sees_fetch_errors=True, epoch_checked="never"),
+        Scenario(("save", "restore", "lose_tail")),
     ),
     Variant(
         "L retention skipped (reset to earliest)",

@@ -9,7 +9,8 @@ Everything is an immutable tuple, so that a state of the world can be a key of a
 The two aggregators are never synchronised, so a "zombie" needs no step of its own: it is one that
 holds a batch while the other one takes fifty steps. A lost reply is the second outcome of
 `apply`: the effect has happened, and the aggregator still holds the batch and will send it again.
-A connection that broke with its broker is told apart by the log's epoch: the next fetch fails.
+A log that lost its tail has another epoch: an aggregator may ask for it, and may or may not be told by
+a fetch that fails.
 
 What is left out on purpose: time (a window never ends here; its law is in the fold's tests),
 several partitions (they share nothing), errors inside the atomic step (the contract suite).
@@ -127,9 +128,12 @@ class Protocol:
     """each_batch: asked of the log after the fetch and before the apply. All but "never" also ask
     when seeking and while idle."""
     fingerprint: bool = True
-    sees_fetch_errors: bool = True
-    """Whether a broken connection makes the aggregator find its place again, or the client library
-    mends it in silence."""
+    sees_fetch_errors: bool = False
+    """Whether a broken connection makes the aggregator find its place again. The product does not
+    rely on it: the client library mends a connection in silence."""
+    epoch_checked: Literal["each_batch", "before_fetch", "never"] = "each_batch"
+    """each_batch: the leader's epoch is asked of the log together with its id, after the fetch; another
+    one than when the place was found means to find it again. Both also ask while idle."""
     heartbeat: bool = True
     """Whether an idle aggregator looks at the fence and the log now and then (`touch`)."""
     state_read: Literal[
@@ -235,8 +239,8 @@ def protocol_steps(protocol: Protocol, rules: str, world: World, me: int) -> Ite
         case "creating":
             yield from _create_blindly(protocol, world, me)
         case "ready":
-            if protocol.log_id_checked == "before_fetch":
-                yield from _ask_first(world, me)
+            if "before_fetch" in (protocol.log_id_checked, protocol.epoch_checked):
+                yield from _ask_first(protocol, world, me)
             else:
                 yield from _fetch(protocol, world, me)
             yield from _heartbeat(protocol, world, me)
@@ -293,13 +297,21 @@ def _create_blindly(protocol: Protocol, world: World, me: int) -> Iterator[Step]
     yield "writes the first fence", _become(world._replace(store=store), me, ready)
 
 
-def _ask_first(world: World, me: int) -> Iterator[Step]:
-    """Ask the log for its id before a fetch; another id is noticed by the heartbeat."""
+def _ask_first(protocol: Protocol, world: World, me: int) -> Iterator[Step]:
+    """Ask the log for its id or epoch before a fetch; another one is noticed by the heartbeat."""
     mine, log = world.aggregators[me], world.log
     assert mine.place is not None
     has_news = mine.epoch != log.epoch or mine.place.position != len(log.records)
-    if has_news and log.log_id == mine.place.log_id:
-        yield "asks the log id: the same", _become(world, me, mine._replace(phase="asked"))
+    if has_news and not has_moved(protocol, mine, log):
+        yield "asks id and epoch: the same", _become(world, me, mine._replace(phase="asked"))
+
+
+def has_moved(protocol: Protocol, mine: Aggregator, log: Log) -> bool:
+    """Return whether the log's answer is another one than when the place was found."""
+    assert mine.place is not None
+    is_other_log = protocol.log_id_checked != "never" and mine.place.log_id != log.log_id
+    is_other_epoch = protocol.epoch_checked != "never" and mine.epoch != log.epoch
+    return is_other_log or is_other_epoch
 
 
 def _fetch(protocol: Protocol, world: World, me: int) -> Iterator[Step]:
@@ -324,12 +336,11 @@ def _fetch(protocol: Protocol, world: World, me: int) -> Iterator[Step]:
 
 def _heartbeat(protocol: Protocol, world: World, me: int) -> Iterator[Step]:
     """Notice without any record that the store or the log is not the one of before (`touch`)."""
-    place = world.aggregators[me].place
+    mine, place = world.aggregators[me], world.aggregators[me].place
     assert place is not None
     if not protocol.heartbeat or protocol.on_miss == "stay":
         return
-    other_log = protocol.log_id_checked != "never" and place.log_id != world.log.log_id
-    if other_log or not passes(protocol, world.store.fence, place):
+    if has_moved(protocol, mine, world.log) or not passes(protocol, world.store.fence, place):
         yield "touch: not my place any more", _become(world, me, Aggregator("down"))
 
 
@@ -342,9 +353,12 @@ def _commit_to_kafka(protocol: Protocol, world: World, me: int) -> Iterator[Step
 
 
 def _read_state(protocol: Protocol, rules: str, world: World, me: int) -> Iterator[Step]:
-    """Ask the log for its id, read what the fold needs together with the fence, and fold."""
+    """Ask the log for id and epoch, read what the fold needs together with the fence, and fold."""
     mine, place = world.aggregators[me], world.aggregators[me].place
     assert place is not None
+    if protocol.epoch_checked == "each_batch" and world.log.epoch != mine.epoch:
+        yield "asks the epoch: another", _become(world, me, Aggregator("down"))
+        return
     if protocol.log_id_checked == "each_batch" and world.log.log_id != place.log_id:
         yield "asks the log id: another", _become(world, me, Aggregator("down"))
         return

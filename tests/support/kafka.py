@@ -244,6 +244,23 @@ class KafkaCluster:
                 {TopicPartition(topic, partition): RecordsToDelete(before_offset=before)}
             )
 
+    def lose_tail(self, topic: str, partition: int, kept: int) -> None:
+        """Kill the one node, cut a partition's log at a batch that begins at or after `kept`, and start again.
+
+        As after a power cut: what was acknowledged and not yet on disk is gone, and the node recovers what is left.
+        """
+        (broker,) = self.nodes
+        broker.kill()
+        folder = broker.data / f"{topic}-{partition}"
+        segment = folder / f"{0:020d}.log"
+        with segment.open("r+b") as file:
+            file.truncate(_batch_start(file.read(), kept))
+        for derived in (*folder.glob("*.*index"), *folder.glob("leader-epoch-checkpoint")):
+            derived.unlink()
+        for checkpoint in broker.data.glob("*-offset-checkpoint"):
+            checkpoint.unlink()
+        broker.start()
+
     async def topics(self) -> list[str]:
         """Return the names of all topics."""
         async with _Admin(self.bootstrap) as admin:
@@ -264,6 +281,18 @@ class _Admin:
 
     async def __aexit__(self, *_error: object) -> None:
         await self._client.close()
+
+
+def _batch_start(segment: bytes, position: int) -> int:
+    """Return where in a segment the first batch begins whose base offset is at least `position`.
+
+    A batch begins with its base offset (8 bytes) and the length of what follows (4 bytes):
+    https://kafka.apache.org/documentation/#recordbatch
+    """
+    at = 0
+    while at < len(segment) and int.from_bytes(segment[at : at + 8], "big") < position:
+        at += 12 + int.from_bytes(segment[at + 8 : at + 12], "big")
+    return at
 
 
 def _is_started(process: Process) -> bool:

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer
 from services.backends import kafka_consumer
 from services.backends.kafka import KafkaLog
 from services.backends.kafka_consumer import KafkaConsumer
+from services.backends.kafka_metadata import ASK_SECONDS
 from services.backends.port import TIMEOUT_SECONDS, LogConsumer
 from tests.support.kafka import KafkaCluster
 from visits.codec import DeadRecord, LogRecord
@@ -61,6 +62,31 @@ async def read_until(consumer: LogConsumer, values: set[bytes]) -> list[LogRecor
                 assert record.position == len(found)
                 found[record.position] = record
     return list(found.values())
+
+
+async def fetch_records(consumer: LogConsumer) -> list[LogRecord]:
+    """Fetch until something comes; what fails meanwhile is tried again."""
+    until = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < until:
+        try:
+            arrived = await consumer.fetch(0.2)
+        except LogUnavailableError:
+            continue
+        if records := [record for fetched in arrived for record in fetched.records]:
+            return records
+    raise AssertionError("nothing came")
+
+
+async def append_until_taken(log: KafkaLog, values: list[bytes]) -> None:
+    """Append until the broker that was away takes it."""
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            await log.append(0, [(b"k", value) for value in values])
+        except LogUnavailableError:
+            assert time.monotonic() < until
+        else:
+            return
 
 
 async def test_a_killed_broker_loses_nothing_acknowledged(
@@ -149,6 +175,54 @@ async def test_a_topic_made_anew_is_another_log(kafka: KafkaCluster, topic: str)
         await kafka.create_topic(topic)
         assert await log.log_id() != first
     finally:
+        await log.close()
+
+
+async def test_a_tail_lost_behind_a_consumer_shows_as_another_epoch(
+    kafka_own: KafkaCluster, topic: str
+) -> None:
+    """The client reads on across a power cut as if nothing were; the identity asked afterwards is another one."""
+    log = await log_of(kafka_own, topic).open()
+    consumer = await log.consumer()
+    try:
+        await wait_assigned(consumer, 1)
+        await log.append(0, [(b"k", b"a")])
+        await log.append(0, [(b"k", b"b"), (b"k", b"c")])
+        await read_until(consumer, {b"a", b"b", b"c"})
+        before = await log.identity()
+        assert before == await log.identity()
+        await asyncio.to_thread(kafka_own.lose_tail, topic, 0, 1)
+        await append_until_taken(log, [b"x", b"y", b"d"])
+        silently = await fetch_records(consumer)
+        assert [record.value for record in silently][-1] == b"d"
+        after = await log.identity()
+        assert after.log_id == before.log_id
+        assert after.epochs[0] > before.epochs[0]
+    finally:
+        await consumer.close()
+        await log.close()
+
+
+async def test_each_broker_is_asked_and_one_that_hangs_is_left_out(
+    kafka_three: KafkaCluster, topic: str
+) -> None:
+    """The newest epoch counts, whichever broker knows it; a broker that hangs costs one wait, not one a question."""
+    log = KafkaLog(kafka_three.bootstrap, topic, partitions=3, group_id=topic)
+    await log.open()
+    try:
+        before = await log.identity()
+        assert before.epochs.keys() == {0, 1, 2}
+        kafka_three.nodes[0].pause()
+        began = time.monotonic()
+        seen = [await log.identity() for _ in range(20)]
+        assert time.monotonic() - began < 2 * ASK_SECONDS + SLACK_SECONDS
+        assert {identity.log_id for identity in seen} == {before.log_id}
+        until = time.monotonic() + WAIT_SECONDS
+        while (await log.identity()).epochs == before.epochs:
+            assert time.monotonic() < until, "no partition changed its leader"
+            await asyncio.sleep(0.2)
+    finally:
+        kafka_three.nodes[0].resume()
         await log.close()
 
 
