@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from services.backends.port import CounterStore, EventLog
-from services.ingest.batcher import Batcher
+from services.ingest.batcher import Batcher, NotTakenError
 from services.ingest.client_address import ClientFinder, SuspectWatch, host_network, is_own_network
 from services.ingest.decision import Rules
 from services.ingest.hot import put_before_middleware
@@ -30,7 +30,7 @@ from services.runtime.health import Health
 from services.runtime.opening import new_id
 from services.runtime.settings import Configuration
 from visits.codec import encode_record
-from visits.errors import UnavailableError
+from visits.errors import MENDS, StoppedState, UnavailableError
 from visits.partition import partition_of
 from visits.record import VERSION, Probe
 
@@ -64,7 +64,7 @@ class IngestPart:
         sites = self._sites = configuration.sites
         self._metrics = IngestMetrics(registry, sites, lambda: self._batcher.waiting)
         self._salts = SaltKeeper(store, {site.zone for site in sites.values()})
-        self._tally = TallyBook(self._batcher, self._partition_of)
+        self._tally = TallyBook(self._batcher, self._place_of)
         self._suspects = SuspectWatch()
         calendar = Calendar()
         self._intake = Intake(
@@ -75,14 +75,15 @@ class IngestPart:
             self._tally,
             calendar,
             self._metrics,
-            partition_of=self._partition_of,
+            partition_of=self._place_of,
             is_draining=health.draining.is_set,
             on_view=self._on_view,
         )
         self._is_log_up = True
         self._failed_partition = 0
         self._is_store_up = True
-        self._is_meta_checked = False
+        self._log_id: str | None = None
+        self._wrong_log = ""
         self._tasks: list[asyncio.Task[None]] = []
 
     def install(self, app: FastAPI) -> None:
@@ -102,6 +103,7 @@ class IngestPart:
         self._metrics.log_up.set(1)
         self._metrics.store_up.set(1)
         self._health.obstruct("salt", "today's salt was not seen yet")
+        self._health.obstruct("meta", "log and store were not compared yet")
         self._tasks = [
             asyncio.create_task(_every(WATCH_SECONDS, self._watch_store), name="ingest-store"),
             asyncio.create_task(_every(WATCH_SECONDS, self._watch_log), name="ingest-log"),
@@ -122,6 +124,16 @@ class IngestPart:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._batcher.close()
+
+    def _place_of(self, site: str) -> int:
+        """Return where a site's views and tallies go.
+
+        Raises:
+            NotTakenError: the log is not the one that is counted.
+        """
+        if self._wrong_log:
+            raise NotTakenError(self._wrong_log)
+        return self._partition_of(site)
 
     def _partition_of(self, site: str) -> int:
         return partition_of(site, self._log.partitions)
@@ -146,35 +158,44 @@ class IngestPart:
             self._health.obstruct("salt", "today's salt was never seen and the store is away")
 
     async def _check_meta(self) -> None:
-        """Compare the configuration with what the store was counted by (DESIGN 3.2), until they agree once."""
-        if self._is_meta_checked:
-            return
+        """Hold log and configuration against what the store was counted by (DESIGN 3.2), at start and now and then.
+
+        Views are not taken into another log than the one that is counted: an answer of 202 could not be kept.
+        """
         meta = await self._store.meta()
+        if self._log_id is None:
+            await self._watch_log()
+        self._wrong_log = ""
         if meta is None:
+            # Nothing was counted yet: the aggregator will count from the log that it finds.
+            self._health.clear("meta")
+            return
+        if self._log_id is None:
             return
         differing = []
+        if meta.log_id != self._log_id:
+            self._wrong_log = f"the log is {self._log_id}, the store was counted from {meta.log_id}"
+            differing.append(f"{self._wrong_log}: {MENDS[StoppedState.WRONG_LOG]}")
         if meta.partitions != self._log.partitions:
             differing.append(
-                f"the log has {self._log.partitions} partitions, not {meta.partitions}"
+                f"the log has {self._log.partitions} partitions, the store was counted with {meta.partitions}: set it back or rebuild"
             )
         if meta.bucket_minutes != self._bucket_minutes:
             differing.append(
-                f"store.bucket_minutes is {self._bucket_minutes}, not {meta.bucket_minutes}"
+                f"store.bucket_minutes is {self._bucket_minutes}, the store was counted with {meta.bucket_minutes}: set it back or rebuild"
             )
         if differing:
-            told = f"{'; '.join(differing)} as the store was counted; set it back or run rebuild"
-            self._health.obstruct("meta", told)
-            return
-        self._health.clear("meta")
-        self._is_meta_checked = True
+            self._health.obstruct("meta", "; ".join(differing))
+        else:
+            self._health.clear("meta")
 
     async def _watch_log(self) -> None:
-        """Ask the log whether it answers: without requests no append would tell."""
+        """Ask the log whether it answers, and which one it is: without requests no append would tell."""
         if not self._is_log_up and self._sites:
             await self._probe_log()
             return
         try:
-            await self._log.log_id()
+            self._log_id = await self._log.log_id()
         except UnavailableError as error:
             self._on_append(self._failed_partition, error)
         else:

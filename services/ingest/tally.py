@@ -49,9 +49,11 @@ class TallyBook:
         Args:
             now: Unix milliseconds, the moment of the tallies.
         """
-        tallies = self._unsure
-        counts, self._counts = self._counts, {}
-        tallies += [
+        self._unsure = await self._write_all(self._unsure)
+        # At most one of unknown outcome a site and day: what is refused meanwhile is added up, so that an outage takes no room.
+        waiting = {(tally.site, tally.day) for tally in self._unsure}
+        fresh = {key: self._counts.pop(key) for key in self._counts.keys() - waiting}
+        tallies = [
             Tally(
                 v=VERSION,
                 site=site,
@@ -61,13 +63,18 @@ class TallyBook:
                 day=day,
                 refused=refused,
             )
-            for (site, day), refused in counts.items()
+            for (site, day), refused in fresh.items()
         ]
-        self._unsure = []
+        self._unsure += await self._write_all(tallies)
+
+    async def _write_all(self, tallies: list[Tally]) -> list[Tally]:
+        """Return those of which it is not sure that the log has them."""
+        unsure: list[Tally] = []
         for start in range(0, len(tallies), SITES_A_FLUSH):
             some = tallies[start : start + SITES_A_FLUSH]
             written = await asyncio.gather(*(self._write(tally) for tally in some))
-            self._unsure += [tally for tally, done in zip(some, written, strict=True) if not done]
+            unsure += [tally for tally, done in zip(some, written, strict=True) if not done]
+        return unsure
 
     async def _write(self, tally: Tally) -> bool:
         """Return whether the log has it for sure."""

@@ -13,6 +13,7 @@ from services.runtime.backend import Backends, make_backends
 from tests.conftest import StartService
 from tests.support.kafka import KafkaCluster
 from tests.support.logs import view
+from tests.support.process import http_get, http_post
 from tests.support.redis import RedisServer
 from tests.support.truth import compare, kafka_values, wait_counted
 from tests.support.visit_counter import Service, write_config
@@ -95,6 +96,20 @@ async def wait_state(
     raise AssertionError(f"{state} is the state of {found}, not of {partitions}")
 
 
+async def wait_refused(ingest: Service) -> None:
+    """Wait until ingest takes no more views into a log that is not counted, and says why."""
+    until = time.monotonic() + 20
+    status, answer = 202, b""
+    while time.monotonic() < until and status != 503:
+        status, answer = await asyncio.to_thread(
+            http_post, f"{ingest.base_url}/v1/views", b'{"site":"a","page":"/"}'
+        )
+        await asyncio.sleep(0.2)
+    assert b"the store was counted from" in answer, answer
+    _, ready = await asyncio.to_thread(http_get, f"{ingest.base_url}/readyz?verbose")
+    assert b"point log.url at the log" in ready
+
+
 @pytest.mark.parametrize("busy", [True, False], ids=["busy", "idle"])
 @pytest.mark.parametrize("how", ["old snapshot", "flushall"])
 async def test_a_store_that_goes_back_is_noticed_and_exact_again(
@@ -138,7 +153,7 @@ async def test_a_recreated_topic_is_the_state_wrong_log(
     backends = make_backends(configuration(config))
     await backends.open()
     try:
-        aggregator = start_service("aggregator", config)
+        aggregator, ingest = start_service("aggregator", config), start_service("ingest", config)
         await write(backends, 0, 100)
         await check_exact(backends, kafka_own, topic, 400)
         await asyncio.to_thread(aggregator.kill)
@@ -150,6 +165,7 @@ async def test_a_recreated_topic_is_the_state_wrong_log(
         await asyncio.to_thread(aggregator.start, wait=False)
         await wait_state(aggregator, "wrong_log", {"0", "1"})
         assert [await backends.store.dump(p) for p in range(PARTITIONS)] == before
+        await wait_refused(ingest)
     finally:
         await backends.close()
 

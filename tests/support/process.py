@@ -262,6 +262,25 @@ def http_get(url: str, timeout_seconds: float = 5) -> tuple[int, bytes]:
         connection.close()
 
 
+def http_post(url: str, body: bytes, timeout_seconds: float = 10) -> tuple[int, bytes]:
+    """POST to a plain http URL as a browser does and return status and body.
+
+    Raises:
+        OSError: no connection or no whole answer in time.
+    """
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_seconds)
+    try:
+        connection.request("POST", parts.path, body, {"User-Agent": "Mozilla/5.0 Firefox/130.0"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(str(error)) from error
+    finally:
+        connection.close()
+
+
 def answers_ok(url: str) -> bool:
     """Say whether a GET of the URL is answered 200 within a second."""
     try:

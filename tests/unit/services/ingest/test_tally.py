@@ -65,3 +65,20 @@ async def test_unsure_tally_is_sent_again_with_its_id() -> None:
     assert new.id != first.id
     assert new.refused == {"bot": 1}
     await batcher.close()
+
+
+async def test_an_outage_takes_no_room() -> None:
+    """While the log is away one tally a site and day waits; what is refused meanwhile is added up into the next."""
+    log = FlakyLog()
+    batcher = Batcher(log)
+    book = TallyBook(batcher, lambda _site: 0)
+    log.is_away = True
+    for second in range(5):
+        book.add("one", "2026-11-24", Refusal.BOT)
+        await book.flush(second)
+    assert len({tally.id for tally in log.tallies}) == 1
+    log.is_away = False
+    await book.flush(6)
+    assert book.is_empty
+    assert sum(tally.refused["bot"] for tally in {t.id: t for t in log.tallies}.values()) == 5
+    await batcher.close()

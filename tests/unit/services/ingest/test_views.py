@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, MutableMapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from visits.codec import decode_record
 from visits.errors import LogUnavailableError
 from visits.record import Ping, Record, Tally, View
 from visits.refusal import QUIET, Refusal
+from visits.state import FOLD_VERSION, SCHEMA, Meta
 
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
 ADDRESS = "203.0.113.77"
@@ -430,3 +432,23 @@ async def test_shared_address_is_noted(ingest: Ingest) -> None:
     await asyncio.gather(*(ingest.post(VIEW) for _ in range(500)))
     assert ingest.metric("client_address_suspect") == 1
     assert f"{ADDRESS}/32" in ingest.health.notes["client_address"]
+
+
+async def test_another_log_than_the_counted_one_takes_no_views(ingest: Ingest) -> None:
+    """What would be acknowledged but not counted is refused, readiness names the mend, and the right log ends it."""
+    log_id = await ingest.log.log_id()
+    meta = Meta(SCHEMA, "the-log-before", 1, 60, FOLD_VERSION)
+    await ingest.store.put_meta(meta)
+    await ingest.part._check_meta()
+    obstacle = ingest.health.obstacles["meta"]
+    assert all(part in obstacle for part in (log_id, "the-log-before", "log.url", "rebuild"))
+    answer = await ingest.post(VIEW)
+    assert (answer.status, answer.json["reason"]) == (503, "unavailable")
+    assert await ingest.records() == []
+    right = msgspec.json.encode(msgspec.structs.replace(meta, log_id=log_id)).decode()
+    with sqlite3.connect(ingest.file) as connection:
+        connection.execute("UPDATE meta SET meta = ?", [right])
+    connection.close()
+    await ingest.part._check_meta()
+    assert ingest.health.is_ready
+    assert (await ingest.post(VIEW)).status == 202
