@@ -13,6 +13,9 @@ from visits.refusal import HTTP_STATUS, QUIET, Refusal
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """One transparent pixel (GIF89a)."""
 
+_CHALLENGE = b'Bearer realm="visit-counter"'
+"""How a request with no token or a wrong one is told what is asked for (RFC 6750 section 3)."""
+
 PREFLIGHT_MAX_AGE_SECONDS = 86_400
 
 Header = tuple[bytes, bytes]
@@ -22,8 +25,8 @@ _EVERY: list[Header] = [
     (b"access-control-expose-headers", b"Retry-After, X-Visit-Counter"),
     (b"cache-control", b"no-store"),
 ]
-_JSON: list[Header] = [(b"content-type", b"application/json"), *_EVERY]
-_PROBLEM: list[Header] = [(b"content-type", PROBLEM_TYPE.encode()), *_EVERY]
+JSON: list[Header] = [(b"content-type", b"application/json"), *_EVERY]
+PROBLEM: list[Header] = [(b"content-type", PROBLEM_TYPE.encode()), *_EVERY]
 _GIF: list[Header] = [(b"content-type", b"image/gif"), *_EVERY]
 
 
@@ -52,19 +55,21 @@ async def answer_json(send: Send, outcome: Outcome) -> None:
         # Both are of the harmless alphabet: nothing to escape.
         position = f'"position":"{outcome.position}",' if outcome.position else ""
         body = f'{{"counted":true,{position}"id":"{outcome.event_id}"}}'.encode()
-        await _respond(send, 202, _JSON, body)
+        await respond(send, 202, JSON, body)
     elif reason in QUIET:
         answer = {"counted": False, "reason": reason.value}
         if outcome.hint:
             answer["hint"] = outcome.hint
-        await _respond(send, 202, _JSON, json.encode(answer))
+        await respond(send, 202, JSON, json.encode(answer))
     else:
         status = HTTP_STATUS[reason]
         body = problem_body(status, reason.value, outcome.hint)
-        headers = [*_PROBLEM, *_retry_after(outcome)]
+        headers = [*PROBLEM, *_retry_after(outcome)]
         if reason is Refusal.METHOD:
             headers.append((b"allow", b"POST, OPTIONS"))
-        await _respond(send, status, headers, body)
+        elif reason is Refusal.UNAUTHORIZED:
+            headers.append((b"www-authenticate", _CHALLENGE))
+        await respond(send, status, headers, body)
 
 
 async def answer_gif(send: Send, outcome: Outcome) -> None:
@@ -77,7 +82,7 @@ async def answer_gif(send: Send, outcome: Outcome) -> None:
     if reason is Refusal.METHOD:
         headers.append((b"allow", b"GET, OPTIONS"))
     status = 200 if reason is None or reason in QUIET else HTTP_STATUS[reason]
-    await _respond(send, status, headers, GIF)
+    await respond(send, status, headers, GIF)
 
 
 async def answer_preflight(send: Send) -> None:
@@ -85,10 +90,10 @@ async def answer_preflight(send: Send) -> None:
     headers = [
         *_EVERY,
         (b"access-control-allow-methods", b"POST, GET, OPTIONS"),
-        (b"access-control-allow-headers", b"Content-Type, Authorization"),
+        (b"access-control-allow-headers", b"Content-Type, Authorization, Idempotency-Key"),
         (b"access-control-max-age", str(PREFLIGHT_MAX_AGE_SECONDS).encode()),
     ]
-    await _respond(send, 204, headers, b"")
+    await respond(send, 204, headers, b"")
 
 
 def _retry_after(outcome: Outcome) -> list[Header]:
@@ -98,7 +103,8 @@ def _retry_after(outcome: Outcome) -> list[Header]:
     return [(b"retry-after", str(seconds).encode())] if seconds else []
 
 
-async def _respond(send: Send, status: int, headers: list[Header], body: bytes) -> None:
+async def respond(send: Send, status: int, headers: list[Header], body: bytes) -> None:
+    """Send a whole response; who went away is not told."""
     length = [(b"content-length", str(len(body)).encode())] if status != 204 else []  # noqa: PLR2004  # 204 has no length (RFC 9110 section 8.6)
     try:
         await send(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from hashlib import sha256
 
 from msgspec import Struct
 
+from services.ingest.bearer import token_hash
 from services.ingest.bot import why_bot
 from services.ingest.client_address import Client
 from services.ingest.rate_limit import RateLimiter
@@ -195,15 +195,6 @@ class Rules:
             return self._sites[site].allows_origin(origin)
         except ValueError:
             return False
-
-
-@lru_cache(CACHE_SIZE)
-def token_hash(authorization: str) -> str:
-    """Return `sha256:…` of a bearer token (RFC 6750 section 2.1); of anything else what no token has."""
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer":
-        return ""
-    return "sha256:" + sha256(token.strip().encode("latin-1", "replace")).hexdigest()
 
 
 def _origin_of(text: str) -> str:

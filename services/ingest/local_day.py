@@ -45,11 +45,12 @@ class Calendar:
         """Return the local day that holds `now` (Unix milliseconds)."""
         known = self._days.get(zone)
         if known is None or not known.start <= now < known.end:
-            known = self._days[zone] = _local_day(now, zone)
+            known = self._days[zone] = local_day_at(now, zone)
         return known
 
 
-def _local_day(now: int, zone: ZoneInfo) -> LocalDay:
+def local_day_at(now: int, zone: ZoneInfo) -> LocalDay:
+    """Return the local day that holds `now` (Unix milliseconds), worked out anew."""
     day = local_day(now, zone)
     start = day_start(day, zone)
     # A day of no length has ended where it begins; the day before today is then the one before it.

@@ -58,24 +58,33 @@ class IngestMetrics:
             f"{PREFIX}_client_address_suspect",
             "1 while nearly all views share one client address: a proxy is not in trusted_proxies",
         )
-        views = Counter(
+        self._views = Counter(
             f"{PREFIX}_site_views_total", "Views acknowledged", ["site"], registry=registry
         )
-        last_view = Gauge(
+        self._last_view = Gauge(
             f"{PREFIX}_site_last_view_timestamp_seconds",
             "When the last view was acknowledged, Unix seconds",
             ["site"],
             registry=registry,
         )
-        self._site_views: dict[str, Counter] = {}
-        self._site_last_view: dict[str, Gauge] = {}
-        for number, site in enumerate(sorted(sites)):
-            label = site if number < SITES_MAX else OTHER
-            self._site_views[site] = views.labels(label)
-            self._site_last_view[site] = last_view.labels(label)
+        self._sites: dict[str, tuple[Counter, Gauge]] = {}
+        for site in sorted(sites):
+            self._series(site)
 
-    def acknowledge(self, site: str, at: int) -> None:
-        """Book one view of `site` that the log has, received at `at` (Unix milliseconds)."""
-        self.acknowledged.inc()
-        self._site_views[site].inc()
-        self._site_last_view[site].set(at / 1000)
+    def acknowledge(self, site: str, at: int, views: int = 1) -> None:
+        """Book views of `site` that the log has, received at `at` (Unix milliseconds)."""
+        self.acknowledged.inc(views)
+        counter, last_view = self._sites.get(site) or self._series(site)
+        counter.inc(views)
+        last_view.set(at / 1000)
+
+    def refuse_unread(self, reason: Refusal) -> None:
+        """Book one request that never became views: a batch, a delta or a body that cannot be read."""
+        self.received["unreadable"].inc()
+        self.refused[reason].inc()
+
+    def _series(self, site: str) -> tuple[Counter, Gauge]:
+        """Return the series of a declared site, its own while there is room; sites may be added while this runs."""
+        label = site if len(self._sites) < SITES_MAX else OTHER
+        found = self._sites[site] = (self._views.labels(label), self._last_view.labels(label))
+        return found

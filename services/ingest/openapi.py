@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from services.runtime.problem import PROBLEM_TYPE
+from services.ingest.openapi_write import SECURITY_SCHEMES, problems, write_paths
 from visits.record import ID_PATTERN, SITE_PATTERN
 from visits.refusal import HTTP_STATUS, QUIET
 
@@ -42,21 +42,16 @@ def describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = original()
-        document.setdefault("paths", {}).update(_paths())
+        document.setdefault("paths", {}).update(_paths() | write_paths())
+        schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+        schemes.update(SECURITY_SCHEMES)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
 
 
 def _paths() -> dict[str, Any]:
-    problem = {"schema": {"type": "object", "properties": {"reason": {"type": "string"}}}}
-    refused: dict[str, Any] = {}
-    for reason, status in HTTP_STATUS.items():
-        if reason not in QUIET:
-            known = refused.setdefault(
-                str(status), {"description": "", "content": {PROBLEM_TYPE: problem}}
-            )
-            known["description"] = ", ".join(filter(None, (known["description"], reason.value)))
+    refused = problems(set(HTTP_STATUS.values()))
     taken = {
         "description": "taken; counted says whether it counts",
         "content": {"application/json": {"schema": _TAKEN}},

@@ -14,8 +14,10 @@ from starlette.types import ASGIApp
 
 from services.backends.port import CounterStore, EventLog
 from services.ingest.batcher import Batcher, NotTakenError
+from services.ingest.batches import BatchesRoute
 from services.ingest.client_address import ClientFinder, SuspectWatch, host_network, is_own_network
 from services.ingest.decision import Rules
+from services.ingest.deltas import DeltasRoute
 from services.ingest.hot import put_before_middleware
 from services.ingest.local_day import Calendar
 from services.ingest.metrics import IngestMetrics
@@ -63,12 +65,13 @@ class IngestPart:
         self._batcher = Batcher(event_log, self._on_append)
         sites = self._sites = configuration.sites
         self._metrics = IngestMetrics(registry, sites, lambda: self._batcher.waiting)
-        self._salts = SaltKeeper(store, {site.zone for site in sites.values()})
+        self._salts = SaltKeeper(store, lambda: {site.zone for site in sites.values()})
         self._tally = TallyBook(self._batcher, self._place_of)
         self._suspects = SuspectWatch()
         calendar = Calendar()
+        rules = Rules(sites, RateLimiter(server.rate_limit_per_second, server.rate_limit_burst))
         self._intake = Intake(
-            Rules(sites, RateLimiter(server.rate_limit_per_second, server.rate_limit_burst)),
+            rules,
             ClientFinder(server.proxy_networks),
             Recorder(calendar, self._salts),
             self._batcher,
@@ -78,6 +81,23 @@ class IngestPart:
             partition_of=self._place_of,
             is_draining=health.draining.is_set,
             on_view=self._on_view,
+        )
+        self._batches = BatchesRoute(
+            sites,
+            self._salts,
+            event_log,
+            self._metrics,
+            partition_of=self._place_of,
+            is_draining=health.draining.is_set,
+            on_append=self._on_append,
+        )
+        self._deltas = DeltasRoute(
+            rules,
+            self._batcher,
+            self._metrics,
+            self._bucket_minutes,
+            partition_of=self._place_of,
+            is_draining=health.draining.is_set,
         )
         self._is_log_up = True
         self._failed_partition = 0
@@ -91,9 +111,11 @@ class IngestPart:
         routes: dict[str, ASGIApp] = {
             "/v1/views": ViewsRoute(self._intake),
             "/v1/views.gif": GifRoute(self._intake),
+            "/v1/batches": self._batches,
         }
+        mounted = routes | {"/v1/sites/{site}/deltas": self._deltas}
         app.router.routes[:0] = [
-            Route(path, route, include_in_schema=False) for path, route in routes.items()
+            Route(path, route, include_in_schema=False) for path, route in mounted.items()
         ]
         put_before_middleware(app, routes)
         describe(app)

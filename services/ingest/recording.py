@@ -11,6 +11,9 @@ from visits.errors import StoreUnavailableError
 from visits.pseudonym import pseudonym
 from visits.record import VERSION, Ping, View
 
+VISITOR_PREFIX = b"visitor:"
+"""Stands before a reader's own id: no network is as long as this and an id, so that the two kinds never meet."""
+
 
 class Recorder:
     """Makes records."""
@@ -78,8 +81,7 @@ class Recorder:
         """Return what a reader is told apart by: address and user agent, or an id where the site allows one."""
         named = arrival.request.visitor
         if named and self._may_name(arrival, named, now):
-            # No network is as long as this prefix and an id, so that the two kinds never meet.
-            return b"visitor:" + named.encode(), ""
+            return VISITOR_PREFIX + named.encode(), ""
         return arrival.client.network, arrival.headers.user_agent
 
     def _may_name(self, arrival: Arrival, named: str, now: int) -> bool:

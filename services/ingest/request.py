@@ -62,7 +62,7 @@ class Headers(msgspec.Struct):
 
 
 class BodyTooLargeError(InputError):
-    """The body is longer than `BODY_BYTES_MAX`."""
+    """The body is longer than its route takes."""
 
 
 class DisconnectedError(InputError):
@@ -104,7 +104,7 @@ def decode_query(query: bytes) -> ViewRequest:
     return ViewRequest(found["site"], found.get("page", ""), found.get("id") or None)
 
 
-async def read_body(scope: Scope, receive: Receive) -> bytes:
+async def read_body(scope: Scope, receive: Receive, bytes_max: int = BODY_BYTES_MAX) -> bytes:
     """Read a request's body; waits as long as the client does, the caller sets the time-out.
 
     Raises:
@@ -112,19 +112,20 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
         DisconnectedError: nobody is left to answer.
     """
     for name, value in scope["headers"]:
-        if name == b"content-length" and _is_above(value, BODY_BYTES_MAX):
-            raise BodyTooLargeError(f"the body is longer than {BODY_BYTES_MAX} bytes")
-    body = b""
+        if name == b"content-length" and _is_above(value, bytes_max):
+            raise BodyTooLargeError(f"the body is longer than {bytes_max} bytes")
+    chunks: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise DisconnectedError("the client went away")
-        chunk: bytes = message.get("body", b"")
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise BodyTooLargeError(f"the body is longer than {BODY_BYTES_MAX} bytes")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > bytes_max:
+            raise BodyTooLargeError(f"the body is longer than {bytes_max} bytes")
         if not message.get("more_body", False):
-            return body
+            return b"".join(chunks)
 
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> Headers:

@@ -1,19 +1,19 @@
 """The salts of the local dates that matter now, in memory, and in the store for the other processes (DESIGN 3.5).
 
-One random salt a local date, shared by all sites and processes: the first to write it wins. Today's and the one of 12 hours ahead
-are made, yesterday's is kept for visits that go on over midnight; what the store lost comes back from memory; what is older is
-destroyed.
+One random salt a local date, shared by all sites and processes: the first to write it wins. There is one for every date that
+an event of the last 24 hours may have, for visits that go on over midnight and for batches, and for the date 12 hours ahead; what
+the store lost comes back from memory; what is older is destroyed.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from services.backends.port import CounterStore
-from visits.counters import MINUTE_MS
+from visits.counters import DAY_MS, MINUTE_MS
 from visits.pseudonym import SALT_BYTES
 from visits.window import local_day
 
@@ -27,10 +27,11 @@ FORGET_EVERY_MS = 60 * MINUTE_MS
 class SaltKeeper:
     """Keeps the salts of yesterday, today and tomorrow."""
 
-    def __init__(self, store: CounterStore, zones: Iterable[ZoneInfo]) -> None:
-        """Keep salts for the local dates of `zones`."""
+    def __init__(self, store: CounterStore, zones: Callable[[], Iterable[ZoneInfo]]) -> None:
+        """Keep salts for the local dates of `zones`, which are asked for at every refresh."""
         self._store = store
-        self._zones = frozenset(zones)
+        self._ask_zones = zones
+        self._zones = frozenset(zones())
         self._salts: dict[str, bytes] = {}
         self._forgotten_at: int | None = None
 
@@ -51,25 +52,26 @@ class SaltKeeper:
         Raises:
             StoreUnavailableError: some are as they were.
         """
+        self._zones = frozenset(self._ask_zones())
         todays = [local_day(now, zone) for zone in self._zones]
         if not todays:
             return
-        oldest = min(todays) - timedelta(days=1)
-        made = {*todays, *(local_day(now + AHEAD_MS, zone) for zone in self._zones)}
         kept = {day - timedelta(days=1) for day in todays}
+        # After a day of 23 h, 24 h ago may lie in the day before yesterday.
+        kept |= {local_day(now - DAY_MS, zone) for zone in self._zones}
+        kept |= {*todays, *(local_day(now + AHEAD_MS, zone) for zone in self._zones)}
+        oldest = min(kept)
         self._salts = {day: salt for day, salt in self._salts.items() if day >= oldest.isoformat()}
-        standing = await self._store.salts([day.isoformat() for day in sorted(made | kept)])
-        for day in sorted(made | kept):
-            await self._settle(day, standing.get(day.isoformat()), may_make=day in made)
+        standing = await self._store.salts([day.isoformat() for day in sorted(kept)])
+        for day in sorted(kept):
+            await self._settle(day, standing.get(day.isoformat()))
         await self._forget(oldest, now)
 
-    async def _settle(self, day: date, standing: bytes | None, *, may_make: bool) -> None:
+    async def _settle(self, day: date, standing: bytes | None) -> None:
         """Agree with the store on one day's salt: the store's if it has one, else ours, else a new one."""
         name = day.isoformat()
         if standing is None:
-            ours = self._salts.get(name) or (secrets.token_bytes(SALT_BYTES) if may_make else None)
-            if ours is None:
-                return
+            ours = self._salts.get(name) or secrets.token_bytes(SALT_BYTES)
             standing = await self._store.put_salt(name, ours)
         self._salts[name] = standing
 

@@ -40,8 +40,8 @@ class ProblemError(Exception):
         self.headers = headers or {}
 
 
-def problem_body(status: int, reason: str, detail: str) -> bytes:
-    """Return the JSON of a problem document."""
+def problem_body(status: int, reason: str, detail: str, **members: object) -> bytes:
+    """Return the JSON of a problem document, with members of its own (RFC 9457 section 3.2)."""
     return _encoder.encode(
         {
             "type": f"/problems/{reason}",
@@ -49,6 +49,7 @@ def problem_body(status: int, reason: str, detail: str) -> bytes:
             "status": status,
             "reason": reason,
             "detail": detail,
+            **members,
         }
     )
 

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from services.runtime.site import Site, SiteSettings, make_site
+from services.runtime.site_table import SiteTable
 from visits.errors import SettingsError
 from visits.state import Parameters
 
@@ -189,7 +190,7 @@ class Configuration(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     settings: Settings
-    sites: dict[str, Site]
+    sites: SiteTable
     base: Path
     """Folder that relative paths of the configuration start from."""
 
@@ -222,7 +223,9 @@ def load_configuration(
         raise SettingsError(explain(error, str(file))) from error
     _check_pair(settings)
     base = file.resolve().parent if values else Path.cwd()
-    return Configuration(settings=settings, sites=load_sites(settings, base, year), base=base)
+    return Configuration(
+        settings=settings, sites=SiteTable(load_sites(settings, base, year)), base=base
+    )
 
 
 def load_sites(settings: Settings, base: Path, year: int) -> dict[str, Site]:

@@ -12,6 +12,7 @@ import pytest
 from services.backends.sqlite import SqliteStore, open_sqlite
 from services.ingest.salt import SaltKeeper
 from visits.errors import StoreUnavailableError
+from visits.window import local_day
 
 HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
 HOUR = 3_600_000
@@ -46,7 +47,7 @@ class Away(SqliteStore):
 
 async def test_todays_salt_is_made_and_shared(store: SqliteStore) -> None:
     """Two processes come to the same salt; it is random and of full length."""
-    one, other = SaltKeeper(store, {HANOI}), SaltKeeper(store, {HANOI})
+    one, other = SaltKeeper(store, lambda: {HANOI}), SaltKeeper(store, lambda: {HANOI})
     assert not one.is_ready(MORNING)
     await one.refresh(MORNING)
     await other.refresh(MORNING)
@@ -59,7 +60,7 @@ async def test_todays_salt_is_made_and_shared(store: SqliteStore) -> None:
 
 async def test_tomorrows_is_made_twelve_hours_ahead(store: SqliteStore) -> None:
     """A store that is away at midnight stops nobody."""
-    keeper = SaltKeeper(store, {HANOI})
+    keeper = SaltKeeper(store, lambda: {HANOI})
     await keeper.refresh(MORNING)
     assert keeper.salt("2026-11-25") is None
     await keeper.refresh(EVENING)
@@ -67,18 +68,34 @@ async def test_tomorrows_is_made_twelve_hours_ahead(store: SqliteStore) -> None:
     assert keeper.is_ready(EVENING + 12 * HOUR)
 
 
-async def test_yesterdays_is_kept_and_never_made(store: SqliteStore) -> None:
-    """A salt nobody used yesterday tells nothing today; one that was used is kept a day."""
-    keeper = SaltKeeper(store, {HANOI})
+async def test_yesterdays_is_made_and_kept(store: SqliteStore) -> None:
+    """A batch may bring yesterday's views into a system that began today; all of them go by one salt."""
+    keeper = SaltKeeper(store, lambda: {HANOI})
     await keeper.refresh(MORNING)
-    assert keeper.salt("2026-11-23") is None
+    yesterdays = keeper.salt("2026-11-23")
+    assert yesterdays not in {None, keeper.salt("2026-11-24")}
+    assert keeper.salt("2026-11-22") is None
+    todays = keeper.salt("2026-11-24")
     await keeper.refresh(MORNING + 24 * HOUR)
-    assert keeper.salt("2026-11-24") is not None
+    assert keeper.salt("2026-11-23") is None
+    assert keeper.salt("2026-11-24") == todays
+
+
+async def test_every_event_of_the_last_24_hours_has_a_salt(store: SqliteStore) -> None:
+    """After a day of 23 hours, 24 hours ago may be the day before yesterday."""
+    zone = ZoneInfo("Europe/Berlin")
+    keeper = SaltKeeper(store, lambda: {zone})
+    # The clock went from 02:00 to 03:00 on 2026-03-29, which began at 23:00 UTC.
+    now = at("2026-03-29T22:30")
+    await keeper.refresh(now)
+    assert local_day(now, zone).isoformat() == "2026-03-30"
+    assert keeper.salt(local_day(now - 24 * HOUR, zone).isoformat()) is not None
+    assert local_day(now - 24 * HOUR, zone).isoformat() == "2026-03-28"
 
 
 async def test_what_the_store_lost_comes_back(store: SqliteStore) -> None:
     """After FLUSHALL readers keep their pseudonyms."""
-    keeper = SaltKeeper(store, {HANOI})
+    keeper = SaltKeeper(store, lambda: {HANOI})
     await keeper.refresh(MORNING)
     salt = keeper.salt("2026-11-24")
     await store.forget_salts("9999-12-31")
@@ -90,7 +107,7 @@ async def test_what_the_store_lost_comes_back(store: SqliteStore) -> None:
 
 async def test_old_salts_are_destroyed(store: SqliteStore) -> None:
     """After 48 h a salt is neither in memory nor in the store."""
-    keeper = SaltKeeper(store, {HANOI})
+    keeper = SaltKeeper(store, lambda: {HANOI})
     await keeper.refresh(MORNING)
     await keeper.refresh(MORNING + 48 * HOUR)
     assert keeper.salt("2026-11-24") is None
@@ -101,7 +118,7 @@ async def test_old_salts_are_destroyed(store: SqliteStore) -> None:
 async def test_every_zone_has_its_own_today(store: SqliteStore) -> None:
     """Sites on both sides of the date line are ready together."""
     zones = {ZoneInfo("Pacific/Kiritimati"), ZoneInfo("Pacific/Pago_Pago")}
-    keeper = SaltKeeper(store, zones)
+    keeper = SaltKeeper(store, lambda: zones)
     now = at("2026-11-24T10:30")
     await keeper.refresh(now)
     assert keeper.is_ready(now)
@@ -111,7 +128,7 @@ async def test_every_zone_has_its_own_today(store: SqliteStore) -> None:
 
 async def test_not_ready_while_the_store_is_away() -> None:
     """Without today's salt nobody can be told apart."""
-    keeper = SaltKeeper(Away(), {HANOI})
+    keeper = SaltKeeper(Away(), lambda: {HANOI})
     with pytest.raises(StoreUnavailableError):
         await keeper.refresh(MORNING)
     assert not keeper.is_ready(MORNING)

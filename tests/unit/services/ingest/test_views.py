@@ -7,26 +7,18 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, MutableMapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pytest
-from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 
-from services.backends.sqlite import SqliteLog, SqliteStore, open_sqlite
-from services.ingest.part import IngestPart
-from services.runtime.application import create_application
-from services.runtime.health import Health
-from services.runtime.settings import load_configuration
-from visits.codec import decode_record
+from tests.support.ingest import ADDRESS, BROWSER, Ingest
 from visits.errors import LogUnavailableError
-from visits.record import Ping, Record, Tally, View
+from visits.record import Ping, Tally, View
 from visits.refusal import QUIET, Refusal
 from visits.state import FOLD_VERSION, SCHEMA, Meta
 
-BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
-ADDRESS = "203.0.113.77"
 SITES: dict[str, dict[str, object]] = {
     "demo": {},
     "listed": {"origins": ["https://portal.example"]},
@@ -35,110 +27,9 @@ SITES: dict[str, dict[str, object]] = {
 }
 
 
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> dict[str, Any]:
-        found = msgspec.json.decode(self.body)
-        assert isinstance(found, dict)
-        return found
-
-
-class Ingest:
-    """The application with ingest alone, called without a socket."""
-
-    def __init__(self, directory: Path) -> None:
-        url = f"sqlite:{directory / 'x.db'}"
-        self.file = directory / "x.db"
-        configuration = load_configuration(
-            None,
-            year=2026,
-            overrides={"log": {"url": url}, "store": {"url": url}, "sites": SITES},
-        )
-        self.log: SqliteLog
-        self.store: SqliteStore
-        self.log, self.store = open_sqlite(self.file)
-        self.health, self.registry = Health(), CollectorRegistry()
-        self.part = IngestPart(configuration, self.log, self.store, self.health, self.registry)
-        self.app: FastAPI = create_application(
-            "test", [self.part], self.health, self.registry, configuration.settings.server
-        )
-
-    async def start(self) -> None:
-        await self.log.open()
-        await self.store.open()
-        await self.part.start()
-        self.health.clear("start")
-        while not self.health.is_ready:  # noqa: ASYNC110  # some milliseconds
-            await asyncio.sleep(0.001)
-
-    async def stop(self) -> None:
-        await self.part.close()
-        await self.store.close()
-        await self.log.close()
-
-    async def call(
-        self,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        headers: dict[str, str] | None = None,
-        query: bytes = b"",
-    ) -> Answer:
-        sent = {"user-agent": BROWSER} | (headers or {})
-        messages: list[MutableMapping[str, Any]] = []
-        parts = [body[start : start + 1500] for start in range(0, len(body), 1500)] or [b""]
-
-        async def receive() -> MutableMapping[str, Any]:
-            part = parts.pop(0)
-            return {"type": "http.request", "body": part, "more_body": bool(parts)}
-
-        async def send(message: MutableMapping[str, Any]) -> None:
-            messages.append(message)
-
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query,
-            "root_path": "",
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
-            "client": (ADDRESS, 4711),
-            "server": ("127.0.0.1", 80),
-        }
-        await self.app(scope, receive, send)
-        start, last = messages
-        names = {name.decode(): value.decode() for name, value in start["headers"]}
-        return Answer(start["status"], names, last["body"])
-
-    async def post(self, body: object, **headers: str) -> Answer:
-        raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.call("POST", "/v1/views", raw, named)
-
-    async def records(self) -> list[Record]:
-        consumer = await self.log.consumer()
-        await consumer.seek(0, 0)
-        fetched = await consumer.fetch(0)
-        await consumer.close()
-        return [decode_record(raw.value) for item in fetched for raw in item.records]
-
-    def metric(self, name: str, **labels: str) -> float:
-        value = self.registry.get_sample_value(f"visit_counter_{name}", labels)
-        assert value is not None
-        return value
-
-
 @pytest.fixture
 async def ingest(tmp_path: Path) -> AsyncIterator[Ingest]:
-    made = Ingest(tmp_path)
+    made = Ingest(tmp_path, SITES)
     await made.start()
     yield made
     await made.stop()
@@ -336,6 +227,16 @@ async def test_methods_and_preflight(ingest: Ingest) -> None:
     assert answer.status == 204
     assert answer.headers["access-control-max-age"] == "86400"
     assert "POST" in answer.headers["access-control-allow-methods"]
+
+
+async def test_a_token_that_is_wrong_is_told_what_is_asked_for(tmp_path: Path) -> None:
+    """A 401 carries WWW-Authenticate (RFC 9110 section 11.6.1)."""
+    made = Ingest(tmp_path, {"test": {"test": True, "tokens": ["sha256:" + "0" * 64]}})
+    await made.start()
+    answer = await made.post({"site": "test", "page": "/"}, authorization="Bearer nonsense")
+    await made.stop()
+    assert (answer.status, answer.json["reason"]) == (401, "unauthorized")
+    assert answer.headers["www-authenticate"].startswith("Bearer ")
 
 
 async def test_refusals_of_declared_sites_are_tallied(ingest: Ingest) -> None:
