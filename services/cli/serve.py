@@ -25,6 +25,9 @@ from services.runtime.logs import configure_logging
 from services.runtime.settings import CONFIG_NAME, Configuration
 from visits.errors import SettingsError
 
+OPEN_SECONDS = 2.0
+"""How long a start waits for log and store before it serves without them: alive, not ready."""
+
 Parts = Callable[[Configuration, Backends, Health, CollectorRegistry], Sequence[Part]]
 
 
@@ -110,6 +113,7 @@ def api(config: Config = None, host: Host = "127.0.0.1", port: Port = 8083) -> N
         lambda found, pair, health, registry: [ApiPart(found, *pair, health, registry)],
         host,
         port,
+        only_store=True,
     )
 
 
@@ -121,6 +125,8 @@ def _run(
     port: int,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
+    *,
+    only_store: bool = False,
 ) -> None:
     """Open the backends and serve until told to stop."""
     configure_logging()
@@ -128,12 +134,20 @@ def _run(
 
     async def run() -> None:
         backends = make_backends(found)
-        await backends.open()
         health, registry = Health(), CollectorRegistry()
+        opening = asyncio.create_task(
+            backends.open(lambda reason: health.obstruct("start", reason), only_store=only_store)
+        )
+        await _open(opening)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         app = create_application(
-            title, parts(found, backends, health, registry), health, registry, found.settings.server
+            title,
+            parts(found, backends, health, registry),
+            health,
+            registry,
+            found.settings.server,
+            opening,
         )
         try:
             await serve(
@@ -146,7 +160,10 @@ def _run(
                 tls_cert=None if tls_cert is None else str(tls_cert),
                 tls_key=None if tls_key is None else str(tls_key),
             )
+            if opening.done():
+                opening.result()
         finally:
+            opening.cancel()
             await backends.close()
 
     if sys.platform == "win32":
@@ -155,6 +172,17 @@ def _run(
         import uvloop  # noqa: PLC0415  # not on Windows
 
         uvloop.run(run())
+
+
+async def _open(opening: asyncio.Task[None]) -> None:
+    """Wait a moment for what is usually open at once, so that a wrong setting ends the start and nothing else.
+
+    Raises:
+        SettingsError: naming the setting and its mend.
+    """
+    await asyncio.wait({opening}, timeout=OPEN_SECONDS)
+    if opening.done():
+        opening.result()
 
 
 def _check_port(host: str, port: int) -> None:

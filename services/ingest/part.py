@@ -158,6 +158,13 @@ class IngestPart:
         return self._partition_of(site)
 
     def _partition_of(self, site: str) -> int:
+        """Return the partition of a site.
+
+        Raises:
+            NotTakenError: how many there are is not known yet.
+        """
+        if not self._log.partitions:
+            raise NotTakenError("the log has not answered since this process began; not taken")
         return partition_of(site, self._log.partitions)
 
     async def _flush(self) -> None:

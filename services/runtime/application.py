@@ -6,6 +6,8 @@ A part is a service: ingest, aggregator, api. `visit-counter up` has all three i
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -44,8 +46,11 @@ def create_application(
     health: Health,
     registry: CollectorRegistry,
     settings: ServerSettings,
+    opening: asyncio.Task[None] | None = None,
 ) -> FastAPI:
     """Put a process together.
+
+    It serves at once; its parts start when the backends are open. Until then it is alive, not ready, and refuses by 503.
 
     Args:
         title: the name in the OpenAPI document.
@@ -53,17 +58,20 @@ def create_application(
         health: shared by all parts.
         registry: shared by all parts.
         settings: the HTTP side.
+        opening: opens the backends; `None`: they are open.
     """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        for part in parts:
-            await part.start()
-        health.clear("start")
+        beginning = asyncio.create_task(_begin(parts, health, opening), name="begin")
+        if opening is None or opening.done():
+            await beginning
         try:
             yield
         finally:
             health.draining.set()
+            beginning.cancel()
+            await asyncio.gather(beginning, return_exceptions=True)
             for part in parts:
                 try:
                     await asyncio.wait_for(part.drain(), settings.drain_seconds)
@@ -85,6 +93,20 @@ def create_application(
     for part in parts:
         part.install(app)
     return app
+
+
+async def _begin(parts: Sequence[Part], health: Health, opening: asyncio.Task[None] | None) -> None:
+    """Start the parts once the backends are open; what no waiting can mend ends the process."""
+    try:
+        if opening is not None:
+            await opening
+        for part in parts:
+            await part.start()
+    except Exception:
+        # Whoever awaits `opening` tells its sentence.
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise
+    health.clear("start")
 
 
 class _Server(uvicorn.Server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
 import structlog
@@ -23,19 +24,29 @@ class Backends(NamedTuple):
     log: EventLog
     store: CounterStore
 
-    async def open(self) -> None:
+    async def open(
+        self,
+        on_wait: Callable[[str], None] = lambda _reason: None,
+        *,
+        only_store: bool = False,
+    ) -> None:
         """Open both, trying again for as long as their servers are away; a wrong setting ends it.
+
+        Args:
+            on_wait: hears what is waited for.
+            only_store: leave the log alone; who only reads numbers does not need it.
 
         Raises:
             SettingsError: naming the setting and its mend.
         """
-        for backend in self:
+        for backend in (self.store,) if only_store else self:
             while True:
                 try:
                     await backend.open()
                     break
                 except UnavailableError as error:
                     log.warning("waiting for log or store", reason=str(error))
+                    on_wait(f"waiting for log or store: {error}")
                     await asyncio.sleep(RETRY_SECONDS)
 
     async def close(self) -> None:
