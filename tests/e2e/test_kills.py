@@ -12,10 +12,15 @@ from services.runtime.backend import make_backends
 from tests.conftest import StartService
 from tests.support.kafka import KafkaCluster
 from tests.support.load import Outcome, draw_visits, send
-from tests.support.oracle import Counted
 from tests.support.process import Process
 from tests.support.redis import RedisServer
-from tests.support.truth import compare, kafka_values, sqlite_values, wait_counted
+from tests.support.truth import (
+    check_acknowledged,
+    compare,
+    kafka_values,
+    sqlite_values,
+    wait_counted,
+)
 from tests.support.visit_counter import write_config
 
 VIEWS = 20_000
@@ -44,21 +49,6 @@ async def kill_and_restart(
         await asyncio.to_thread(victims[name].start)
         killed.append(name)
     return killed
-
-
-def check(outcome: Outcome, counted: dict[str, Counted]) -> None:
-    """Acknowledged views are counted once, the others at most once."""
-    ids = [event_id for numbers in counted.values() for event_id in numbers.ids]
-    views = sum(numbers.views for numbers in counted.values())
-    assert len(ids) == views, "a view was counted twice"
-    assert set(outcome.positions) <= set(ids), "an acknowledged view is not counted"
-    assert set(ids) <= set(outcome.positions) | outcome.unknown
-    assert not outcome.refused
-    print(
-        f"seed {SEED}: {VIEWS} views in {outcome.seconds:.1f} s, {len(outcome.positions)} acknowledged, "
-        f"{len(outcome.unknown)} unknown, {views} counted, answers {dict(outcome.statuses)}, "
-        f"{sum(n.duplicates for n in counted.values())} repeats in the log"
-    )
 
 
 async def load_and_kill(base_url: str, victims: dict[str, Process]) -> Outcome:
@@ -90,7 +80,7 @@ async def test_embedded_pair_counts_exactly_once_through_kills(
         values = sqlite_values(tmp_path / "data" / "visit-counter.db")
         await asyncio.to_thread(up.start)
         await wait_counted(backends, {0: len(values)})
-        check(outcome, await compare(backends, {0: values}))
+        check_acknowledged(outcome, await compare(backends, {0: values}))
     finally:
         await backends.close()
 
@@ -125,6 +115,6 @@ async def test_kafka_and_redis_count_exactly_once_through_kills(
     try:
         logs = {p: await kafka_values(kafka_own.bootstrap, topic, p) for p in range(PARTITIONS)}
         await wait_counted(backends, {p: len(values) for p, values in logs.items()})
-        check(outcome, await compare(backends, logs))
+        check_acknowledged(outcome, await compare(backends, logs))
     finally:
         await backends.close()

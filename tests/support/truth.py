@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.runtime.backend import Backends
+from tests.support.load import Outcome
 from tests.support.oracle import Counted, count
 from visits.errors import UnavailableError
 
@@ -94,3 +95,18 @@ async def compare(backends: Backends, logs: dict[int, list[bytes]]) -> dict[str,
         assert set(dump["counters"]) <= set(expected)
         found |= expected
     return found
+
+
+def check_acknowledged(outcome: Outcome, counted: dict[str, Counted]) -> None:
+    """Assert that acknowledged views are counted once, the others at most once, and nothing else is."""
+    ids = [event_id for numbers in counted.values() for event_id in numbers.ids]
+    views = sum(numbers.views for numbers in counted.values())
+    assert len(ids) == views, "a view was counted twice"
+    assert set(outcome.positions) <= set(ids), "an acknowledged view is not counted"
+    assert set(ids) <= set(outcome.positions) | outcome.unknown
+    assert not outcome.refused
+    print(
+        f"{len(outcome.positions)} views acknowledged in {outcome.seconds:.1f} s, {len(outcome.unknown)} unknown, "
+        f"{views} counted, answers {dict(outcome.statuses)}, "
+        f"{sum(n.duplicates for n in counted.values())} repeats in the log"
+    )
