@@ -238,7 +238,7 @@ class _Fold:
         self._note(site, visitor, at if own is None else max(own, at))
         if previous is not None and before is not None:
             # Moved out of every online window: the reader is online under the new pseudonym.
-            self._note(site, previous, min(before, at - ONLINE_MINUTES_MAX * MINUTE_MS))
+            self._note(site, previous, max(0, min(before, at - ONLINE_MINUTES_MAX * MINUTE_MS)))
 
     def _ping(self, site: _Site, at: int, item: Decoded) -> None:
         """Move on the reader's last sign of life if it is within a visit; a ping begins nothing.

@@ -1,17 +1,37 @@
 -- Applies one batch in one step: check everything, then write, the head last (DESIGN 3.2, 3.6).
 -- A script is not rolled back, so nothing after the first write may fail.
 --
--- KEYS  1 pointer, 2 head, 3.. tables
+-- KEYS  1 pointer, 2 head, 3 ids, 4 cursors of sweeps, 5.. tables
 -- ARGV  1 generation, 2 parameters, 3-5 fence before (log id, position, fingerprint), 6-7 fence after (position,
---       fingerprint), 8 as_of, 9 log_time, 10 id_window, then operations: name, key index, count, that many arguments
+--       fingerprint), 8 as_of, 9 log_time, 10 id_window, then operations of three arguments: name, key index, payload
 -- Answer: {"applied"} {"already"} {"miss", generation, log id, position, fingerprint} {"corrupt", key, what}
+--
+-- Payloads are few and large, since each argument costs client and server more than what it carries. MessagePack
+-- (strings and integers only: this cmsgpack knows no bin) for names and amounts, fixed widths for members and moments:
+--   add      {field: amount}                    hash, sums checked before the first write
+--   set      {field: value}                     hash
+--   del      {field, ...}                       hash
+--   member   {member, ...}                      set
+--   score    {member: score}                    zset
+--   note     member 8, moment 8, ...            hash, member -> the moment's lower 6 bytes, big-endian
+--   recent   moment 13 digits, member 8, ...    zset
+--   queue    moment 6, member 8, ...            list, one element
+--   fade     moment                             zset, forgets scores up to it
+--   sweep    moment                             hash of note, forgets moments before it
+--   expire   moment                             list of queue, forgets the ids it lists up to it
 
 local CHUNK = 2000 -- arguments a call: unpack takes fewer than 8,000
+local FORGOTTEN_MAX = 6000 -- what is forgotten a step: more than a batch can add
+local SWEPT = 4 -- fields looked at for each one added
 local COUNTER_MAX = 9007199254740991 -- integers are exact in doubles up to here
-local TYPES = { add = 'hash', set = 'hash', del = 'hash', score = 'zset', forget = 'zset', member = 'set' }
+local TYPES = {
+  add = 'hash', set = 'hash', del = 'hash', member = 'set', score = 'zset', note = 'hash', recent = 'zset',
+  queue = 'list', fade = 'zset', sweep = 'hash', expire = 'list',
+}
+local call, match, format, min = redis.call, string.match, string.format, math.min
 
-local pointer = redis.call('GET', KEYS[1])
-local head = redis.call('HMGET', KEYS[2], 'log_id', 'position', 'fingerprint', 'parameters', 'as_of')
+local pointer = call('GET', KEYS[1])
+local head = call('HMGET', KEYS[2], 'log_id', 'position', 'fingerprint', 'parameters', 'as_of')
 if pointer ~= ARGV[1] or not head[2] then
   return { 'miss', pointer or '0' }
 end
@@ -29,85 +49,169 @@ if tonumber(head[5]) > tonumber(as_of) then
 end
 
 -- Phase 1: types of all keys, and the sums of all additive fields.
-local sums = {}
-local at = 11
-while at <= #ARGV do
-  local name, index, count = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local key = KEYS[index]
-  local kind = redis.call('TYPE', key).ok
+local function corrupt(key, what)
+  return { 'corrupt', key, what }
+end
+
+local function sums_of(key, amounts)
+  local fields, count = {}, 0
+  for field in pairs(amounts) do
+    count = count + 1
+    fields[count] = field
+  end
+  local flat = {}
+  for from = 1, count, CHUNK do
+    local last = min(from + CHUNK - 1, count)
+    local stored = call('HMGET', key, unpack(fields, from, last))
+    for i = from, last do
+      local field, value = fields[i], stored[i - from + 1]
+      local sum = amounts[field]
+      if value then
+        if not match(value, '^%-?%d+$') then
+          return nil, corrupt(key, 'field ' .. field .. ' is no number')
+        end
+        sum = sum + tonumber(value)
+      end
+      if sum > COUNTER_MAX or sum < -COUNTER_MAX then
+        return nil, corrupt(key, 'field ' .. field .. ' is beyond 2^53')
+      end
+      flat[2 * i - 1] = field
+      flat[2 * i] = format('%.0f', sum)
+    end
+  end
+  return flat
+end
+
+local decoded = {}
+for at = 11, #ARGV, 3 do
+  local name, key = ARGV[at], KEYS[tonumber(ARGV[at + 1])]
+  local kind = call('TYPE', key).ok
   if kind ~= 'none' and kind ~= TYPES[name] then
-    return { 'corrupt', key, 'is a ' .. kind .. ', not a ' .. TYPES[name] }
+    return corrupt(key, 'is a ' .. kind .. ', not a ' .. TYPES[name])
   end
   if name == 'add' then
-    local written = {}
-    for from = 1, count, CHUNK do
-      local fields = {}
-      for offset = from, math.min(from + CHUNK - 1, count), 2 do
-        fields[#fields + 1] = ARGV[at + 2 + offset]
-      end
-      local values = redis.call('HMGET', key, unpack(fields))
-      for i, field in ipairs(fields) do
-        local value = 0
-        if values[i] then
-          if not string.match(values[i], '^%-?%d+$') then
-            return { 'corrupt', key, 'field ' .. field .. ' is no number' }
-          end
-          value = tonumber(values[i])
-        end
-        local sum = value + tonumber(ARGV[at + 2 + from + (i - 1) * 2 + 1])
-        if sum > COUNTER_MAX or sum < -COUNTER_MAX then
-          return { 'corrupt', key, 'field ' .. field .. ' is beyond 2^53' }
-        end
-        written[#written + 1] = field
-        written[#written + 1] = string.format('%.0f', sum)
-      end
+    local flat, refusal = sums_of(key, cmsgpack.unpack(ARGV[at + 2]))
+    if refusal then
+      return refusal
     end
-    sums[at] = written
+    decoded[at] = flat
+  elseif name == 'set' or name == 'del' or name == 'member' or name == 'score' then
+    decoded[at] = cmsgpack.unpack(ARGV[at + 2])
   end
-  at = at + 3 + count
 end
 
 -- Phase 2: write. Operations stand in the order in which they are to be done.
-local function write(command, key, values, first, last)
-  for from = first, last, CHUNK do
-    redis.call(command, key, unpack(values, from, math.min(from + CHUNK - 1, last)))
+local function write(command, key, values)
+  for from = 1, #values, CHUNK do
+    call(command, key, unpack(values, from, min(from + CHUNK - 1, #values)))
   end
 end
 
-local function write_scores(key, first, last)
-  for from = first, last, CHUNK do
-    local pairs_swapped = {}
-    for i = from, math.min(from + CHUNK - 1, last), 2 do
-      pairs_swapped[#pairs_swapped + 1] = ARGV[i + 1]
-      pairs_swapped[#pairs_swapped + 1] = ARGV[i]
-    end
-    redis.call('ZADD', key, unpack(pairs_swapped))
+local function flat_of(map, swapped)
+  local flat = {}
+  for field, value in pairs(map) do
+    flat[#flat + 1] = swapped and value or field
+    flat[#flat + 1] = swapped and field or value
+  end
+  return flat
+end
+
+-- Calls f(values, count) with the parts of a payload of fixed width, at most CHUNK values at a time.
+local function each_part(payload, start, width, parts, part_format, f)
+  local units_max = CHUNK / parts
+  local units = math.floor((#payload - start + 1) / width)
+  for from = 0, units - 1, units_max do
+    local count = min(units_max, units - from)
+    -- One value more than asked for: struct.unpack ends with the place it has come to.
+    f({ struct.unpack(string.rep(part_format, count), payload, start + from * width) }, count * parts)
   end
 end
 
-at = 11
-while at <= #ARGV do
-  local name, key, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
-  local first, last = at + 3, at + 2 + count
-  if name == 'add' then
-    write('HSET', key, sums[at], 1, #sums[at])
-  elseif name == 'set' then
-    write('HSET', key, ARGV, first, last)
-  elseif name == 'del' then
-    write('HDEL', key, ARGV, first, last)
-  elseif name == 'member' then
-    write('SADD', key, ARGV, first, last)
-  elseif name == 'score' then
-    write_scores(key, first, last)
-  else
-    -- Housekeeping, at most so much a step: what is forgotten is known no more, removed or not.
-    local old = redis.call('ZRANGEBYSCORE', key, '-inf', ARGV[first], 'LIMIT', 0, 3 * CHUNK)
-    if #old > 0 then
-      write('ZREM', key, old, 1, #old)
+local function moment_of(bytes)
+  return #bytes >= 6 and struct.unpack('>I6', bytes) or 0
+end
+
+local function remove(key, fields, values, count, is_old)
+  local old = {}
+  for i = 1, count do
+    if values[i] and is_old(moment_of(values[i])) then
+      old[#old + 1] = fields[i]
     end
   end
-  at = at + 3 + count
+  write('HDEL', key, old)
 end
-redis.call('HSET', KEYS[2], 'position', ARGV[6], 'fingerprint', ARGV[7], 'as_of', as_of, 'log_time', ARGV[9],
+
+local added = {}
+local writers = {}
+
+function writers.add(key, _, flat) write('HSET', key, flat) end
+function writers.set(key, _, map) write('HSET', key, flat_of(map)) end
+function writers.del(key, _, list) write('HDEL', key, list) end
+function writers.member(key, _, list) write('SADD', key, list) end
+function writers.score(key, _, map) write('ZADD', key, flat_of(map, true)) end
+function writers.queue(key, payload) call('RPUSH', key, payload) end
+
+function writers.note(key, payload)
+  local fresh = 0
+  each_part(payload, 1, 16, 2, 'c8xxc6', function(values, count)
+    fresh = fresh + call('HSET', key, unpack(values, 1, count))
+  end)
+  added[key] = fresh
+end
+
+function writers.recent(key, payload)
+  each_part(payload, 1, 21, 2, 'c13c8', function(values, count)
+    call('ZADD', key, unpack(values, 1, count))
+  end)
+end
+
+-- Housekeeping, at most so much a step: what is forgotten is known no more, removed or not.
+function writers.fade(key, moment)
+  local old = call('ZCOUNT', key, '-inf', moment)
+  if old > 0 then
+    call('ZREMRANGEBYRANK', key, 0, min(old, FORGOTTEN_MAX) - 1)
+  end
+end
+
+function writers.sweep(key, moment)
+  local left = SWEPT * (added[key] or 0)
+  if left == 0 then
+    return
+  end
+  local cursors, oldest = KEYS[4], tonumber(moment)
+  local cursor = call('HGET', cursors, key) or '0'
+  while left > 0 do
+    local found = call('HSCAN', key, cursor, 'COUNT', min(left, CHUNK))
+    local fields, values, count = {}, {}, #found[2] / 2
+    for i = 1, count do
+      fields[i], values[i] = found[2][2 * i - 1], found[2][2 * i]
+    end
+    remove(key, fields, values, count, function(at) return at < oldest end)
+    cursor = found[1]
+    left = cursor == '0' and 0 or left - min(left, CHUNK)
+  end
+  call('HSET', cursors, key, cursor)
+end
+
+function writers.expire(key, moment)
+  local ids, newest, removed = KEYS[3], tonumber(moment), 0
+  while removed < FORGOTTEN_MAX do
+    local oldest = call('LINDEX', key, 0)
+    if not oldest or moment_of(oldest) > newest then
+      return
+    end
+    -- Remembered again meanwhile: then it stands in a later element too.
+    each_part(oldest, 7, 8, 1, 'c8', function(fields, count)
+      remove(ids, fields, call('HMGET', ids, unpack(fields, 1, count)), count, function(at) return at <= newest end)
+      removed = removed + count
+    end)
+    call('LPOP', key)
+  end
+end
+
+for at = 11, #ARGV, 3 do
+  writers[ARGV[at]](KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], decoded[at])
+end
+call('HSET', KEYS[2], 'position', ARGV[6], 'fingerprint', ARGV[7], 'as_of', as_of, 'log_time', ARGV[9],
   'id_window', ARGV[10])
 return { 'applied' }

@@ -1,39 +1,53 @@
 -- Reads the head and whatever is asked in one step. Never writes.
 --
 -- KEYS  1 pointer, 2 head, 3.. tables
--- ARGV  1 generation, then queries: name, key index, count, that many arguments
+-- ARGV  1 generation, then queries of three arguments: name, key index, payload
 -- Answer: {pointer or "0", head as HGETALL, one reply a query}; the head is empty where the generation is not live
+--
+--   hlen, hgetall    nothing             the command's reply
+--   zcount           {low, high}         the command's reply
+--   fields           {field, ...}        HMGET's replies, CHUNK fields each
+--   members          member 8, ...       HMGET's replies, CHUNK members each
+-- Payloads as in apply.lua.
 
-local CHUNK = 2000
-local COMMANDS = { hmget = 'HMGET', zmscore = 'ZMSCORE' }
+local CHUNK = 4000 -- arguments a call: unpack takes fewer than 8,000
+local call, min = redis.call, math.min
 
-local pointer = redis.call('GET', KEYS[1]) or '0'
-local answer = { pointer, {} }
+local pointer = call('GET', KEYS[1]) or '0'
 if pointer ~= ARGV[1] then
-  return answer
+  return { pointer, {} }
 end
-answer[2] = redis.call('HGETALL', KEYS[2])
-local at = 2
-while at <= #ARGV do
-  local name, key, count = ARGV[at], KEYS[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
-  local first, last = at + 3, at + 2 + count
-  local reply
-  if name == 'hlen' then
-    reply = redis.call('HLEN', key)
-  elseif name == 'hgetall' then
-    reply = redis.call('HGETALL', key)
-  elseif name == 'zcount' then
-    reply = redis.call('ZCOUNT', key, ARGV[first], ARGV[first + 1])
-  else
-    reply = {}
-    for from = first, last, CHUNK do
-      local values = redis.call(COMMANDS[name], key, unpack(ARGV, from, math.min(from + CHUNK - 1, last)))
-      for i = 1, #values do
-        reply[#reply + 1] = values[i]
-      end
-    end
+
+local readers = {}
+
+function readers.hlen(key) return call('HLEN', key) end
+function readers.hgetall(key) return call('HGETALL', key) end
+
+function readers.zcount(key, payload)
+  local range = cmsgpack.unpack(payload)
+  return call('ZCOUNT', key, range[1], range[2])
+end
+
+function readers.fields(key, payload)
+  local fields, replies = cmsgpack.unpack(payload), {}
+  for from = 1, #fields, CHUNK do
+    replies[#replies + 1] = call('HMGET', key, unpack(fields, from, min(from + CHUNK - 1, #fields)))
   end
-  answer[#answer + 1] = reply
-  at = at + 3 + count
+  return replies
+end
+
+function readers.members(key, payload)
+  local replies = {}
+  for from = 0, #payload / 8 - 1, CHUNK do
+    local count = min(CHUNK, #payload / 8 - from)
+    local members = { struct.unpack(string.rep('c8', count), payload, 1 + from * 8) }
+    replies[#replies + 1] = call('HMGET', key, unpack(members, 1, count))
+  end
+  return replies
+end
+
+local answer = { pointer, call('HGETALL', KEYS[2]) }
+for at = 2, #ARGV, 3 do
+  answer[#answer + 1] = readers[ARGV[at]](KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2])
 end
 return answer

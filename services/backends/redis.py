@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -146,29 +147,32 @@ class RedisStore:
 
         def ask(keys: Keys, generation: int) -> batches.Call:
             call = batches.Call(keys, generation)
-            call.add("hmget", keys.counters(site), list(fields))
-            call.add("zcount", keys.seen(site), [f"({online_after}", online_until])
+            call.ask_fields(keys.counters(site), fields)
+            call.ask("zcount", keys.online(site), [f"({online_after}", online_until])
             return call
 
         answer = await self._read(partition, ask)
         if answer is None:
             return None
         head, (values, online) = answer
-        return _reading(head, tuple(int(value or 0) for value in values), online=online)
+        found = tuple(int(value or 0) for value in chain.from_iterable(values))
+        return _reading(head, found, online=online)
 
     async def read_pages(self, partition: int, site: str, pages: Sequence[str]) -> Reading | None:
         """Read the views in all of some pages."""
 
         def ask(keys: Keys, generation: int) -> batches.Call:
             call = batches.Call(keys, generation)
-            call.add("hmget", keys.pages(site), [*pages, OTHER])
+            call.ask_fields(keys.pages(site), [*pages, OTHER])
             return call
 
         answer = await self._read(partition, ask)
         if answer is None:
             return None
         head, (values,) = answer
-        found = tuple(None if value is None else int(value) for value in values)
+        found = tuple(
+            None if value is None else int(value) for value in chain.from_iterable(values)
+        )
         return _reading(head, found[:-1], has_other=bool(found[-1]))
 
     async def read_ledger(self, partition: int, site: str) -> list[bytes]:
@@ -254,13 +258,13 @@ class RedisStore:
             }
             tables["page_days"][site] = {day: amounts for day, amounts in by_day.items() if amounts}
             oldest = head.log_time - head.parameters.seen_ms
-            tables["seen"][site] = await self._scores(keys.seen(site), oldest)
+            tables["seen"][site] = await self._moments(keys.seen(site), oldest)
         known_after = head.id_window.known_after(head.log_time, head.parameters)
         return {
             name: {site: table for site, table in by_site.items() if table}
             for name, by_site in tables.items()
         } | {
-            "ids": await self._scores(keys.ids, known_after + 1),
+            "ids": await self._moments(keys.ids, known_after + 1),
             "fence": head.fence,
             "log_time": head.log_time,
             "id_window": head.id_window,
@@ -312,7 +316,7 @@ class RedisStore:
 
         def ask(keys: Keys, generation: int) -> batches.Call:
             call = batches.Call(keys, generation)
-            call.add("hgetall", key(keys), [])
+            call.ask("hgetall", key(keys))
             return call
 
         answer = await self._read(partition, ask)
@@ -322,11 +326,10 @@ class RedisStore:
         reply = await self._call(lambda: self._client.hgetall(key))
         return {field.decode(): kind(value) for field, value in reply.items()}
 
-    async def _scores(self, key: str, lowest: int) -> dict[str, int]:
-        reply = await self._call(
-            lambda: self._client.zrangebyscore(key, lowest, "+inf", withscores=True)
-        )
-        return {member.hex(): int(score) for member, score in reply}
+    async def _moments(self, key: str, earliest: int) -> dict[str, int]:
+        reply = await self._call(lambda: self._client.hgetall(key))
+        moments = {member.hex(): int.from_bytes(value, "big") for member, value in reply.items()}
+        return {member: at for member, at in moments.items() if at >= earliest}
 
     async def _check_policy(self) -> None:
         """Refuse a server that would throw counters away for want of memory.

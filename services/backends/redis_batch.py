@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from services.backends.redis_key import Keys
 from services.backends.redis_script import Argument
-from visits.counters import DAY_MS
+from visits.counters import DAY_MS, MINUTE_MS
 from visits.fence import Fence
+from visits.fold import ONLINE_MINUTES_MAX
 from visits.page import OTHER
 from visits.state import Batch, Head, IdWindow, Parameters, State, Wanted
 
+MOMENT_BYTES = 6
+"""A moment of `visits.record.MOMENT_MAX` milliseconds fits, and Redis keeps it in the smallest piece of memory."""
+
+ONLINE_KEPT_MS = (ONLINE_MINUTES_MAX + 5) * MINUTE_MS
+"""How long of log time readers are listed by moment; 5 min more than anybody may ask for."""
+
 _encoder = msgspec.json.Encoder()
+_packer = msgspec.msgpack.Encoder()
 
 
 class Call:
-    """Keys and arguments of one call of a script, growing."""
+    """Keys and arguments of one call of a script, growing. What the payloads are stands in the scripts."""
 
     def __init__(self, keys: Keys, *arguments: Argument) -> None:
         """Begin with pointer and head."""
@@ -25,13 +36,24 @@ class Call:
         self.arguments: list[Argument] = list(arguments)
         self._index = {key: number for number, key in enumerate(self.keys, start=1)}
 
-    def add(self, name: str, key: str, values: list[Argument]) -> None:
-        """Add an operation or a query on a key."""
+    def declare(self, key: str) -> int:
+        """Add a key the script touches; return its number."""
         if key not in self._index:
             self.keys.append(key)
             self._index[key] = len(self.keys)
-        self.arguments += [name, self._index[key], len(values)]
-        self.arguments += values
+        return self._index[key]
+
+    def add(self, name: str, key: str, payload: Argument) -> None:
+        """Add an operation or a query on a key."""
+        self.arguments += (name, self.declare(key), payload)
+
+    def ask(self, name: str, key: str, values: Sequence[object] = ()) -> None:
+        """Add a query with plain arguments."""
+        self.add(name, key, _packer.encode(values))
+
+    def ask_fields(self, key: str, fields: Sequence[str]) -> None:
+        """Add a query for fields of a hash."""
+        self.ask("fields", key, fields)
 
 
 def head_fields(log_id: str, parameters: Parameters) -> list[Argument]:
@@ -45,7 +67,7 @@ def head_fields(log_id: str, parameters: Parameters) -> list[Argument]:
         "id_window": _encoder.encode(IdWindow()),
         "parameters": _encoder.encode(parameters),
     }
-    return _flat(fields)
+    return list(chain.from_iterable(fields.items()))
 
 
 def read_head(generation: int, reply: list[bytes]) -> Head | None:
@@ -66,64 +88,85 @@ def read_head(generation: int, reply: list[bytes]) -> Head | None:
     )
 
 
-def apply_call(keys: Keys, batch: Batch) -> Call:  # noqa: C901  # one loop a table, in the order of the step
+def apply_call(keys: Keys, batch: Batch) -> Call:
     """Return the call that applies a batch: first what is removed, then what is added and set, then what is forgotten."""
     before, after = batch.before, batch.after
     call = Call(
         keys, batch.generation, _encoder.encode(batch.parameters), before.log_id, before.position, before.fingerprint,
         after.position, after.fingerprint, batch.as_of, batch.log_time, _encoder.encode(batch.id_window),
     )  # fmt: skip
+    for key in (keys.ids, keys.cursors):
+        call.declare(key)
+    _remove_pages(call, keys, batch)
+    _add_amounts(call, keys, batch)
+    for site, entries in batch.ledger.items():
+        _add(
+            call,
+            "set",
+            keys.ledger(site),
+            {name: entry.decode() for name, entry in entries.items()},
+        )
+    for site, seen in batch.seen.items():
+        call.add("note", keys.seen(site), _moments(seen))
+        call.add("sweep", keys.seen(site), batch.seen_before)
+        call.add("recent", keys.online(site), _by_moment(seen))
+        call.add("fade", keys.online(site), batch.log_time - ONLINE_KEPT_MS)
+    if batch.ids:
+        call.add("note", keys.ids, _moments(batch.ids))
+        call.add("queue", keys.id_queue, _queued(batch.ids, batch.log_time))
+    call.add("expire", keys.id_queue, batch.ids_known_after)
+    sites = sorted(batch.sites)
+    if sites:
+        _add(call, "member", keys.sites, sites)
+    return call
+
+
+def _remove_pages(call: Call, keys: Keys, batch: Batch) -> None:
     for site, gone in batch.pages_gone.items():
-        call.add("del", keys.pages(site), list(gone))
+        _add(call, "del", keys.pages(site), gone)
     for site, days in batch.page_days_gone.items():
         for day, gone in days.items():
-            call.add("del", keys.page_day(site, day), list(gone))
+            _add(call, "del", keys.page_day(site, day), gone)
+
+
+def _add_amounts(call: Call, keys: Keys, batch: Batch) -> None:
     for site, amounts in batch.counters.items():
-        call.add("add", keys.counters(site), _flat(amounts))
+        _add(call, "add", keys.counters(site), amounts)
     for site, amounts in batch.pages.items():
         _add_pages(call, keys.pages(site), amounts, batch.pages_gone.get(site, []))
+    tables: dict[str, int] = {}
     for site, by_day in batch.page_days.items():
         for day, amounts in by_day.items():
             gone = batch.page_days_gone.get(site, {}).get(day, [])
             _add_pages(call, keys.page_day(site, day), amounts, gone)
-            call.add("score", keys.days, [f"{site}:{day}", day])
+            tables[f"{site}:{day}"] = day
+    if tables:
+        _add(call, "score", keys.days, tables)
     for site, amounts in batch.books.items():
-        call.add("add", keys.books(site), _flat(amounts))
-    for site, entries in batch.ledger.items():
-        call.add("set", keys.ledger(site), _flat(entries))
-    for site, seen in batch.seen.items():
-        call.add("score", keys.seen(site), _flat(seen))
-        call.add("forget", keys.seen(site), [f"({batch.seen_before}"])
-    if batch.ids:
-        call.add("score", keys.ids, _flat(batch.ids))
-    call.add("forget", keys.ids, [batch.ids_known_after])
-    sites = sorted(batch.sites)
-    if sites:
-        call.add("member", keys.sites, list(sites))
-    return call
+        _add(call, "add", keys.books(site), amounts)
 
 
 def state_call(keys: Keys, generation: int, wanted: Wanted, days: range) -> Call:
     """Return the call that reads what a fold wants, in the order `read_state` takes the replies."""
     call = Call(keys, generation)
     if wanted.ids:
-        call.add("zmscore", keys.ids, list(wanted.ids))
+        call.add("members", keys.ids, b"".join(wanted.ids))
     for site, pseudonyms in wanted.seen.items():
-        call.add("zmscore", keys.seen(site), list(pseudonyms))
+        call.add("members", keys.seen(site), b"".join(pseudonyms))
     for site, pages in wanted.pages.items():
-        call.add("hlen", keys.pages(site), [])
+        call.ask("hlen", keys.pages(site))
         if site in wanted.whole_pages:
-            call.add("hgetall", keys.pages(site), [])
+            call.ask("hgetall", keys.pages(site))
         else:
-            call.add("hmget", keys.pages(site), list(pages))
+            call.ask_fields(keys.pages(site), pages)
     for site, ids in wanted.deltas.items():
-        call.add("hmget", keys.ledger(site), list(ids))
+        call.ask_fields(keys.ledger(site), ids)
     for site, fields in wanted.counters.items():
         if fields:
-            call.add("hmget", keys.counters(site), list(fields))
+            call.ask_fields(keys.counters(site), fields)
     for site in wanted.whole_pages:
         for day in days:
-            call.add("hgetall", keys.page_day(site, day), [])
+            call.ask("hgetall", keys.page_day(site, day))
     return call
 
 
@@ -132,21 +175,22 @@ def read_state(head: Head, wanted: Wanted, days: range, replies: list[Any]) -> S
     state = State(head)
     left = iter(replies)
     if wanted.ids:
-        state.ids = _scores(wanted.ids, next(left))
+        state.ids = _read_moments(wanted.ids, next(left))
     for site, pseudonyms in wanted.seen.items():
-        state.seen[site] = _scores(pseudonyms, next(left))
+        state.seen[site] = _read_moments(pseudonyms, next(left))
     for site, pages in wanted.pages.items():
         state.page_counts[site] = next(left)
         reply = next(left)
         is_whole = site in wanted.whole_pages
-        state.pages[site] = amounts_of(reply) if is_whole else _amounts(pages, reply)
+        state.pages[site] = amounts_of(reply) if is_whole else _read_amounts(pages, reply)
     for site, ids in wanted.deltas.items():
+        entries = chain.from_iterable(next(left))
         state.deltas[site] = {
-            event_id for event_id, entry in zip(ids, next(left), strict=True) if entry is not None
+            event_id for event_id, entry in zip(ids, entries, strict=True) if entry is not None
         }
     for site, fields in wanted.counters.items():
         if fields:
-            state.counters[site] = _amounts(fields, next(left))
+            state.counters[site] = _read_amounts(fields, next(left))
     for site in wanted.whole_pages:
         found = {day: amounts_of(next(left)) for day in days}
         state.page_days[site] = {day: amounts for day, amounts in found.items() if amounts}
@@ -168,27 +212,45 @@ def _add_pages(call: Call, key: str, amounts: dict[str, int], gone: list[str]) -
     """Add views to pages; a page removed in the same step begins anew."""
     removed = set(gone) - {OTHER}
     anew = {page: n for page, n in amounts.items() if page in removed}
-    kept = {page: n for page, n in amounts.items() if page not in removed}
+    kept = {page: n for page, n in amounts.items() if page not in removed} if anew else amounts
     if anew:
-        call.add("set", key, _flat(anew))
+        _add(call, "set", key, anew)
     if kept:
-        call.add("add", key, _flat(kept))
+        _add(call, "add", key, kept)
 
 
-def _flat(table: Any) -> list[Argument]:  # any mapping of arguments
-    flat: list[Argument] = []
-    for item in table.items():
-        flat += item
-    return flat
+def _add(call: Call, name: str, key: str, payload: object) -> None:
+    call.add(name, key, _packer.encode(payload))
 
 
-def _scores(members: list[bytes], reply: list[bytes | None]) -> dict[bytes, int]:
+def _moments(table: Mapping[bytes, int]) -> bytes:
+    """Lay members of 8 bytes and their moments side by side, 8 bytes each."""
+    return struct.pack(">" + "8sQ" * len(table), *chain.from_iterable(table.items()))
+
+
+def _by_moment(table: Mapping[bytes, int]) -> bytes:
+    """Lay moments of 13 digits and their members of 8 bytes side by side."""
+    return b"".join([b"%013d%b" % (at, member) for member, at in table.items()])
+
+
+def _queued(members: Iterable[bytes], at: int) -> bytes:
+    """Lay down members to be forgotten together."""
+    return at.to_bytes(MOMENT_BYTES, "big") + b"".join(members)
+
+
+def _read_moments(
+    members: Sequence[bytes], replies: Iterable[list[bytes | None]]
+) -> dict[bytes, int]:
     return {
-        member: int(float(score))
-        for member, score in zip(members, reply, strict=True)
-        if score is not None
+        member: int.from_bytes(value, "big")
+        for member, value in zip(members, chain.from_iterable(replies), strict=True)
+        if value is not None
     }
 
 
-def _amounts(names: list[str], reply: list[bytes | None]) -> dict[str, int]:
-    return {name: int(value) for name, value in zip(names, reply, strict=True) if value is not None}
+def _read_amounts(names: Sequence[str], replies: Iterable[list[bytes | None]]) -> dict[str, int]:
+    return {
+        name: int(value)
+        for name, value in zip(names, chain.from_iterable(replies), strict=True)
+        if value is not None
+    }

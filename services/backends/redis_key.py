@@ -24,6 +24,8 @@ class Keys:
         self.pointer = pointer(partition)
         self.head = f"{self.prefix}:head"
         self.ids = f"{self.prefix}:ids"
+        self.id_queue = f"{self.prefix}:id-queue"
+        self.cursors = f"{self.prefix}:cursors"
         self.sites = f"{self.prefix}:sites"
         self.days = f"{self.prefix}:days"
 
@@ -48,5 +50,9 @@ class Keys:
         return f"{self.prefix}:l:{site}"
 
     def seen(self, site: str) -> str:
-        """Return the sorted set of pseudonyms by the moment last seen."""
+        """Return the hash pseudonym → moment last seen."""
         return f"{self.prefix}:s:{site}"
+
+    def online(self, site: str) -> str:
+        """Return the sorted set of the pseudonyms seen lately by the moment last seen."""
+        return f"{self.prefix}:o:{site}"
