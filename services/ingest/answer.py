@@ -7,6 +7,7 @@ import base64
 from msgspec import Struct, json
 
 from services.ingest.request import Send
+from services.runtime.direct import head_of
 from services.runtime.problem import PROBLEM_TYPE, RETRY_AFTER_SECONDS, problem_body
 from visits.refusal import HTTP_STATUS, QUIET, Refusal
 
@@ -28,6 +29,7 @@ _EVERY: list[Header] = [
 JSON: list[Header] = [(b"content-type", b"application/json"), *_EVERY]
 PROBLEM: list[Header] = [(b"content-type", PROBLEM_TYPE.encode()), *_EVERY]
 _GIF: list[Header] = [(b"content-type", b"image/gif"), *_EVERY]
+_COUNTED_HEAD = head_of(202, JSON)
 
 
 class Outcome(Struct, frozen=True):
@@ -50,26 +52,39 @@ class Outcome(Struct, frozen=True):
 
 async def answer_json(send: Send, outcome: Outcome) -> None:
     """Answer `POST /v1/views`."""
+    await respond(send, *_json(outcome))
+
+
+def direct_json(outcome: Outcome) -> tuple[bytes, bytes]:
+    """Return the answer to `POST /v1/views` as a direct route gives it: head and body."""
+    if outcome.reason is None:
+        return _COUNTED_HEAD, _counted(outcome)
+    status, headers, body = _json(outcome)
+    return head_of(status, headers), body
+
+
+def _json(outcome: Outcome) -> tuple[int, list[Header], bytes]:
     reason = outcome.reason
     if reason is None:
-        # Both are of the harmless alphabet: nothing to escape.
-        position = f'"position":"{outcome.position}",' if outcome.position else ""
-        body = f'{{"counted":true,{position}"id":"{outcome.event_id}"}}'.encode()
-        await respond(send, 202, JSON, body)
-    elif reason in QUIET:
+        return 202, JSON, _counted(outcome)
+    if reason in QUIET:
         answer = {"counted": False, "reason": reason.value}
         if outcome.hint:
             answer["hint"] = outcome.hint
-        await respond(send, 202, JSON, json.encode(answer))
-    else:
-        status = HTTP_STATUS[reason]
-        body = problem_body(status, reason.value, outcome.hint)
-        headers = [*PROBLEM, *_retry_after(outcome)]
-        if reason is Refusal.METHOD:
-            headers.append((b"allow", b"POST, OPTIONS"))
-        elif reason is Refusal.UNAUTHORIZED:
-            headers.append((b"www-authenticate", _CHALLENGE))
-        await respond(send, status, headers, body)
+        return 202, JSON, json.encode(answer)
+    status = HTTP_STATUS[reason]
+    headers = [*PROBLEM, *_retry_after(outcome)]
+    if reason is Refusal.METHOD:
+        headers.append((b"allow", b"POST, OPTIONS"))
+    elif reason is Refusal.UNAUTHORIZED:
+        headers.append((b"www-authenticate", _CHALLENGE))
+    return status, headers, problem_body(status, reason.value, outcome.hint)
+
+
+def _counted(outcome: Outcome) -> bytes:
+    """Return what a counted view is told; id and position are of the harmless alphabet: nothing to escape."""
+    position = f'"position":"{outcome.position}",' if outcome.position else ""
+    return f'{{"counted":true,{position}"id":"{outcome.event_id}"}}'.encode()
 
 
 async def answer_gif(send: Send, outcome: Outcome) -> None:

@@ -44,6 +44,9 @@ ROOM_SECONDS = 1.0
 ROOM_MIN = 500
 """Records that may wait for a partition however slow: one late append of a few must not turn a burst away."""
 
+Settle = Callable[[int | None, LogUnavailableError | None], None]
+"""Hears once what became of a record: its position (`None` where the log did not tell), or the error."""
+
 OnOutcome = Callable[[int, UnavailableError | None], None]
 
 log = structlog.get_logger()
@@ -54,15 +57,25 @@ class NotTakenError(LogUnavailableError):
 
 
 class _Waiter:
-    __slots__ = ("deadline", "future", "key", "value")
+    """A record that waits."""
 
-    def __init__(
-        self, key: bytes, value: bytes, future: asyncio.Future[int | None], deadline: float
-    ) -> None:
+    __slots__ = ("deadline", "key", "settle", "value")
+
+    def __init__(self, key: bytes, value: bytes, settle: Settle, deadline: float) -> None:
         self.key = key
         self.value = value
-        self.future = future
+        self.settle: Settle | None = settle
         self.deadline = deadline
+
+    def tell(self, position: int | None, error: LogUnavailableError | None) -> None:
+        """Say what became of the record, unless it was said already."""
+        settle, self.settle = self.settle, None
+        if settle is None:
+            return
+        try:
+            settle(position, error)
+        except Exception:  # one waiter's mistake is not to be the whole batch's
+            log.exception("an outcome could not be told")
 
 
 class Batcher:
@@ -100,6 +113,25 @@ class Batcher:
         Raises:
             NotTakenError: the log cannot take it in time.
         """
+        future: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+        def settle(position: int | None, error: LogUnavailableError | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(position)
+            else:
+                future.set_exception(error)
+
+        self.put(partition, key, value, settle)
+        return future
+
+    def put(self, partition: int, key: bytes, value: bytes, settle: Settle) -> None:
+        """Queue one record as `submit` does, and call `settle` instead of resolving a future, which costs more.
+
+        Raises:
+            NotTakenError: the log cannot take it in time.
+        """
         lane = self._lanes.get(partition)
         if lane is None:
             lane = self._lanes[partition] = _Lane(
@@ -110,12 +142,9 @@ class Batcher:
             raise NotTakenError("too many views wait for the log already; not taken")
         if lane.is_overdue(now):
             raise NotTakenError("the log does not acknowledge; not taken")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[int | None] = loop.create_future()
-        lane.add(_Waiter(key, value, future, now + self._deadline_seconds))
+        lane.add(_Waiter(key, value, settle, now + self._deadline_seconds))
         if self._sweep is None:
-            self._sweep = loop.call_later(SWEEP_SECONDS, self._on_sweep)
-        return future
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._on_sweep)
 
     async def drain(self) -> None:
         """Return once nothing waits any more; deadlines bound it."""
@@ -190,19 +219,19 @@ class _Lane:
         """Give up what is past its deadline: unsent where it still waits, unknown where it is in flight."""
         while self._queue and self._queue[0].deadline <= now:
             self._waiters.count -= 1
-            _fail(self._queue.popleft(), NotTakenError("the log is too slow; not taken"))
+            self._queue.popleft().tell(None, NotTakenError("the log is too slow; not taken"))
         for waiter in self._in_flight:
             if waiter.deadline > now:
                 break
-            _fail(waiter, LogUnavailableError("the log did not acknowledge in time"))
+            waiter.tell(None, LogUnavailableError("the log did not acknowledge in time"))
 
     async def close(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         for waiter in self._in_flight:
-            _fail(waiter, LogUnavailableError("this process is stopping"))
+            waiter.tell(None, LogUnavailableError("this process is stopping"))
         for waiter in self._queue:
-            _fail(waiter, NotTakenError("this process is stopping; not taken"))
+            waiter.tell(None, NotTakenError("this process is stopping; not taken"))
         self._waiters.count -= len(self._in_flight) + len(self._queue)
         self._in_flight = []
         self._queue.clear()
@@ -243,12 +272,7 @@ class _Lane:
             size += len(waiter.value)
             if taken and size > BATCH_BYTES_MAX:
                 break
-            self._queue.popleft()
-            # Whose sender went away is not sent: nobody would learn that it was counted.
-            if waiter.future.done():
-                self._waiters.count -= 1
-            else:
-                taken.append(waiter)
+            taken.append(self._queue.popleft())
         return taken
 
     async def _append(self) -> bool:
@@ -264,17 +288,11 @@ class _Lane:
         else:
             self._on_outcome(self._partition, None)
             for index, waiter in enumerate(self._in_flight):
-                if not waiter.future.done():
-                    waiter.future.set_result(None if first is None else first + index)
+                waiter.tell(None if first is None else first + index, None)
             return True
         return False
 
     def _give_up(self, error: UnavailableError) -> None:
         self._on_outcome(self._partition, error)
         for waiter in self._in_flight:
-            _fail(waiter, LogUnavailableError("the log did not acknowledge"))
-
-
-def _fail(waiter: _Waiter, error: LogUnavailableError) -> None:
-    if not waiter.future.done():
-        waiter.future.set_exception(error)
+            waiter.tell(None, LogUnavailableError("the log did not acknowledge"))

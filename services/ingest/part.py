@@ -28,6 +28,7 @@ from services.ingest.salt import SaltKeeper
 from services.ingest.tally import FLUSH_SECONDS, TallyBook
 from services.ingest.views import GifRoute, Intake, ViewsRoute
 from services.runtime.clock import now_ms
+from services.runtime.direct import add_direct_routes
 from services.runtime.health import Health
 from services.runtime.opening import new_id
 from services.runtime.settings import Configuration
@@ -108,8 +109,10 @@ class IngestPart:
 
     def install(self, app: FastAPI) -> None:
         """Mount the hot routes before all others, past FastAPI's parsing, and describe them."""
+        views = ViewsRoute(self._intake)
+        add_direct_routes(app, {b"/v1/views": views.direct})
         routes: dict[str, ASGIApp] = {
-            "/v1/views": ViewsRoute(self._intake),
+            "/v1/views": views,
             "/v1/views.gif": GifRoute(self._intake),
             "/v1/batches": self._batches,
         }

@@ -1,4 +1,4 @@
-"""The hot routes as bare ASGI: `POST /v1/views` and `GET /v1/views.gif` (DESIGN 4.3).
+"""The hot routes: `POST /v1/views` and `GET /v1/views.gif` (DESIGN 4.3), past FastAPI.
 
 A request is read, decided, recorded, appended and answered here, top to bottom; FastAPI's own body parsing would refuse
 `text/plain`, which spares browsers the preflight.
@@ -7,10 +7,10 @@ A request is read, decided, recorded, appended and answered here, top to bottom;
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 
-from services.ingest.answer import Outcome, answer_gif, answer_json, answer_preflight
+from services.ingest.answer import Outcome, answer_gif, answer_json, answer_preflight, direct_json
 from services.ingest.batcher import Batcher, NotTakenError
 from services.ingest.client_address import ClientFinder
 from services.ingest.decision import Arrival, Refused, Rules
@@ -18,6 +18,7 @@ from services.ingest.local_day import Calendar
 from services.ingest.metrics import IngestMetrics
 from services.ingest.recording import Recorder
 from services.ingest.request import (
+    BODY_BYTES_MAX,
     BodyTooLargeError,
     DisconnectedError,
     Receive,
@@ -31,12 +32,17 @@ from services.ingest.request import (
 )
 from services.ingest.tally import TallyBook
 from services.runtime.clock import now_ms
+from services.runtime.direct import DirectRequest
 from visits.codec import encode_record
-from visits.errors import InputError, LogUnavailableError, StoreUnavailableError
+from visits.errors import InputError, StoreUnavailableError, UnavailableError
+from visits.record import Ping, View
 from visits.refusal import Refusal
 
 BODY_SECONDS_MAX = 5.0
 """How long a client may take over its body."""
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+Done = Callable[[Outcome], None]
 
 
 class Intake:
@@ -81,29 +87,45 @@ class Intake:
         self._is_draining = is_draining
         self._on_view = on_view
 
-    async def take(self, scope: Scope, request: ViewRequest) -> Outcome:
-        """Decide, record and append; returns once the log has it, or a reason."""
+    def take(self, peer: str, raw: RawHeaders, request: ViewRequest, done: Done) -> None:
+        """Decide, record and append.
+
+        Args:
+            peer: the address at the other end of the connection.
+            raw: all headers.
+            request: what was sent.
+            done: called once: with a reason, or when the log has it. May be called before this returns.
+        """
         self._metrics.received[request.kind].inc()
         site = self._rules.site(request.site)
         if isinstance(site, Refused):
-            return self.refuse(site.reason, site.hint)
-        headers = read_headers(scope["headers"])
-        peer = scope["client"]
-        arrival = Arrival(
-            request,
-            headers,
-            self._finder.find(peer[0] if peer else "", headers.forwarded),
-            site,
-            monotonic(),
-        )
+            done(self.refuse(site.reason, site.hint))
+            return
+        headers = read_headers(raw)
+        client = self._finder.find(peer, headers.forwarded)
+        arrival = Arrival(request, headers, client, site, monotonic())
         refused = self._rules.decide(arrival)
         if refused is not None:
             self._book(arrival, refused.reason)
-            return self.refuse(refused.reason, refused.hint, refused.retry_after_seconds)
-        if self._is_draining():
+            done(self.refuse(refused.reason, refused.hint, refused.retry_after_seconds))
+        elif self._is_draining():
             self._book(arrival, Refusal.UNAVAILABLE)
-            return self.refuse(Refusal.UNAVAILABLE, "this process is stopping; not counted here")
-        return await self._append(arrival, now_ms())
+            hint = "this process is stopping; not counted here"
+            done(self.refuse(Refusal.UNAVAILABLE, hint))
+        else:
+            self._append(arrival, now_ms(), done)
+
+    async def outcome(self, scope: Scope, request: ViewRequest) -> Outcome:
+        """Take a request (ASGI) and return what became of it."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        peer = scope["client"]
+        self.take(
+            peer[0] if peer else "",
+            scope["headers"],
+            request,
+            lambda outcome: None if future.done() else future.set_result(outcome),
+        )
+        return await future
 
     def refuse(self, reason: Refusal, hint: str, retry_after_seconds: int = 0) -> Outcome:
         """Count a refusal in the metrics and return it."""
@@ -124,28 +146,47 @@ class Intake:
         self._metrics.received["unreadable"].inc()
         return self.refuse(Refusal.METHOD, f"this address does not answer {method[:20]}")
 
-    async def _append(self, arrival: Arrival, now: int) -> Outcome:
-        """Write the record of an accepted request and wait until the log has it."""
+    def _append(self, arrival: Arrival, now: int, done: Done) -> None:
+        """Write the record of an accepted request."""
         site = arrival.site.id
         try:
             record = self._recorder.record(arrival, now)
             partition = self._partition_of(site)
-            position = await self._batcher.submit(partition, site.encode(), encode_record(record))
+            self._batcher.put(
+                partition,
+                site.encode(),
+                encode_record(record),
+                lambda position, error: done(
+                    self._acknowledged(arrival, record, partition, position)
+                    if error is None
+                    else self._failed(arrival, error)
+                ),
+            )
         except (NotTakenError, StoreUnavailableError) as error:
-            self._book(arrival, Refusal.UNAVAILABLE)
-            return self.refuse(Refusal.UNAVAILABLE, f"{error}; try again with the same id")
-        except LogUnavailableError as error:
-            # Not tallied: the record may be in the log, and must not stand in the books twice.
-            hint = f"{error}; whether it was counted is unknown, try again with the same id"
-            return self.refuse(Refusal.UNAVAILABLE, hint)
-        if arrival.request.kind == "ping":
+            done(self._failed(arrival, error))
+
+    def _acknowledged(
+        self, arrival: Arrival, record: View | Ping, partition: int, position: int | None
+    ) -> Outcome:
+        """Book what the log has."""
+        if isinstance(record, Ping):
             self._book(arrival, Refusal.PING)
             return self.refuse(Refusal.PING, "")
-        self._metrics.acknowledge(site, now)
+        self._metrics.acknowledge(record.site, record.received)
         if not arrival.is_authenticated:
             self._on_view(arrival.client.address)
-        told = "" if position is None else f"{partition}:{position}"
-        return Outcome(event_id=record.id, position=told)
+        return Outcome(
+            event_id=record.id, position="" if position is None else f"{partition}:{position}"
+        )
+
+    def _failed(self, arrival: Arrival, error: UnavailableError) -> Outcome:
+        """Book what the log has not, as far as that is known."""
+        if isinstance(error, (NotTakenError, StoreUnavailableError)):
+            self._book(arrival, Refusal.UNAVAILABLE)
+            return self.refuse(Refusal.UNAVAILABLE, f"{error}; try again with the same id")
+        # Not tallied: the record may be in the log, and must not stand in the books twice.
+        hint = f"{error}; whether it was counted is unknown, try again with the same id"
+        return self.refuse(Refusal.UNAVAILABLE, hint)
 
     def _book(self, arrival: Arrival, reason: Refusal) -> None:
         site = arrival.site
@@ -153,11 +194,26 @@ class Intake:
 
 
 class ViewsRoute:
-    """`POST /v1/views`."""
+    """`POST /v1/views`, the direct way and as ASGI application."""
 
     def __init__(self, intake: Intake) -> None:
         """Hand requests to `intake`."""
         self._intake = intake
+
+    def direct(self, request: DirectRequest) -> None:
+        """Answer one request (`services.runtime.direct`)."""
+
+        def done(outcome: Outcome) -> None:
+            request.respond(*direct_json(outcome))
+
+        try:
+            if len(request.body) > BODY_BYTES_MAX:
+                raise BodyTooLargeError(f"the body is longer than {BODY_BYTES_MAX} bytes")
+            view = decode_view(request.body)
+        except InputError as error:
+            done(self._intake.refuse_unreadable(error))
+            return
+        self._intake.take(request.peer, request.headers, view, done)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
@@ -177,7 +233,7 @@ class ViewsRoute:
         except (InputError, TimeoutError) as error:
             await answer_json(send, self._intake.refuse_unreadable(error))
             return
-        await answer_json(send, await self._intake.take(scope, request))
+        await answer_json(send, await self._intake.outcome(scope, request))
 
 
 class GifRoute:
@@ -201,4 +257,4 @@ class GifRoute:
         except InputError as error:
             await answer_gif(send, self._intake.refuse_unreadable(error))
             return
-        await answer_gif(send, await self._intake.take(scope, request))
+        await answer_gif(send, await self._intake.outcome(scope, request))

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Literal, Protocol
 
 import structlog
 import uvicorn
@@ -139,6 +140,7 @@ async def serve(
     """
     config = uvicorn.Config(
         app,
+        http=_protocol(app),
         host=host,
         port=port,
         log_config=None,
@@ -155,3 +157,12 @@ async def serve(
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port, addr=host, registry=registry)
     await _Server(config, health).serve()
+
+
+def _protocol(app: FastAPI) -> type[asyncio.Protocol] | Literal["auto"]:
+    """Return the HTTP protocol with the direct way; Windows has no httptools."""
+    if sys.platform == "win32":
+        return "auto"
+    from services.runtime.direct_protocol import protocol_for  # noqa: PLC0415  # needs httptools
+
+    return protocol_for(app)

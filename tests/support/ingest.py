@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from services.backends.sqlite import SqliteLog, SqliteStore, open_sqlite
 from services.ingest.part import IngestPart
 from services.runtime.application import create_application
+from services.runtime.direct import direct_routes
 from services.runtime.health import Health
 from services.runtime.settings import load_configuration
 from visits.codec import decode_record
@@ -35,10 +36,32 @@ class Answer(NamedTuple):
         return found
 
 
+class _Direct:
+    """A request of the direct way, without a socket."""
+
+    def __init__(self, body: bytes, headers: dict[str, str]) -> None:
+        self.headers = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        self.body = body
+        self.peer = ADDRESS
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def respond(self, head: bytes, body: bytes) -> None:
+        line, *lines = head.decode().removesuffix("\r\n").split("\r\n")
+        names = dict(text.split(": ", 1) for text in lines)
+        self.answer.set_result(Answer(int(line.split()[1]), names, body))
+
+
 class Ingest:
     """The application with ingest alone, called without a socket."""
 
-    def __init__(self, directory: Path, sites: Mapping[str, Mapping[str, object]]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        sites: Mapping[str, Mapping[str, object]],
+        *,
+        is_direct: bool = False,
+    ) -> None:
+        self._is_direct = is_direct
         url = f"sqlite:{directory / 'x.db'}"
         self.file = directory / "x.db"
         self.configuration = configuration = load_configuration(
@@ -109,7 +132,14 @@ class Ingest:
     async def post(self, body: object, **headers: str) -> Answer:
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self._is_direct:
+            return await self._call_directly(raw, named)
         return await self.call("POST", "/v1/views", raw, named)
+
+    async def _call_directly(self, body: bytes, headers: dict[str, str]) -> Answer:
+        request = _Direct(body, {"user-agent": BROWSER} | headers)
+        direct_routes(self.app)[b"/v1/views"](request)
+        return await request.answer
 
     async def records(self) -> list[Record]:
         consumer = await self.log.consumer()

@@ -27,9 +27,10 @@ SITES: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.fixture
-async def ingest(tmp_path: Path) -> AsyncIterator[Ingest]:
-    made = Ingest(tmp_path, SITES)
+@pytest.fixture(params=["direct", "asgi"])
+async def ingest(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Ingest]:
+    """The same laws hold whichever way a view comes."""
+    made = Ingest(tmp_path, SITES, is_direct=request.param == "direct")
     await made.start()
     yield made
     await made.stop()

@@ -1,0 +1,165 @@
+"""uvicorn's HTTP protocol with a direct way for hot routes (`services/runtime/direct.py`).
+
+A request goes the direct way when it is a POST to a direct route, complete with what was just read, with nothing before it
+unanswered and nothing that the client has not read yet. Everything else goes uvicorn's way, with its time-outs, limits and order
+of answers. This class looks at fields of `HttpToolsProtocol`; `tests/integration/test_direct_protocol.py` holds both ways against
+each other on a real socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from services.runtime.direct import Handler, Headers, direct_routes, head_of
+
+log = structlog.get_logger()
+
+_UNHEARD = asyncio.Event()
+"""What uvicorn sets for an application that waits for more of a body: here nobody does."""
+
+
+class _Cycle:
+    """A request on the direct way; in uvicorn's eyes the connection's current cycle, for whose answer later ones wait."""
+
+    __slots__ = (
+        "_protocol",
+        "body",
+        "disconnected",
+        "headers",
+        "keep_alive",
+        "message_event",
+        "peer",
+        "response_complete",
+    )
+
+    def __init__(self, protocol: DirectProtocol, body: bytes) -> None:
+        self._protocol = protocol
+        self.headers: Headers = protocol.headers
+        self.body = body
+        self.peer = protocol.client[0] if protocol.client else ""
+        parser = protocol.parser
+        self.keep_alive = parser.should_keep_alive() and parser.get_http_version() != "1.0"
+        self.disconnected = False
+        self.response_complete = False
+        self.message_event = _UNHEARD
+
+    def respond(self, head: bytes, body: bytes) -> None:
+        """Answer in one write."""
+        protocol = self._protocol
+        self.response_complete = True
+        if self.disconnected or protocol.transport.is_closing():
+            return
+        length = b"content-length: %d\r\n" % len(body)
+        if not self.keep_alive:
+            length += b"connection: close\r\n"
+        protocol.transport.write(b"".join((head, protocol.common_head(), length, b"\r\n", body)))
+        if not self.keep_alive:
+            protocol.transport.close()
+        protocol.on_response_complete()
+
+
+class DirectProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    routes: Mapping[bytes, Handler] = {}
+    """Set by `protocol_for`, for an application."""
+
+    _common_head: tuple[Headers | None, bytes] = (None, b"")
+    _handler: Handler | None = None
+    """Of the message being parsed, while it is on the direct way."""
+    _body = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; a message that is not complete by then goes the usual way."""
+        super().data_received(data)
+        if self._handler is not None:
+            self._go_usual_way()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; nothing of it goes any way."""
+        self._handler = None
+        super().send_400_response(msg)
+
+    def on_message_begin(self) -> None:
+        """Begin a message; uvicorn's scope is made only for the usual way."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_headers_complete(self) -> None:
+        """Choose the way."""
+        handler = self.routes.get(self.url)
+        if handler is not None and self._is_usual_post():
+            self._handler = handler
+        else:
+            self._begin_usual_way()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        if self._handler is None:
+            super().on_body(body)
+        else:
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        """Hand a complete message to its handler."""
+        handler = self._handler
+        if handler is None:
+            super().on_message_complete()
+            return
+        request = _Cycle(self, self._body)
+        self._handler, self._body = None, b""
+        self.cycle = request  # type: ignore[assignment]  # as much of a cycle as this class looks at
+        try:
+            handler(request)
+        except Exception:  # told and answered, as uvicorn does for an application
+            log.exception("a direct route failed")
+            request.keep_alive = False
+            request.respond(head_of(500, []), b"")
+
+    def common_head(self) -> bytes:
+        """Return the headers that every response has; uvicorn makes their list anew each second, for the date."""
+        headers = self.server_state.default_headers
+        known, text = DirectProtocol._common_head
+        if known is not headers:
+            text = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+            DirectProtocol._common_head = (headers, text)
+        return text
+
+    def _is_usual_post(self) -> bool:
+        parser = self.parser
+        return (
+            parser.get_method() == b"POST"
+            and self._is_answered()
+            and not self.flow.write_paused
+            and not parser.should_upgrade()
+        )
+
+    def _is_answered(self) -> bool:
+        cycle: object = self.cycle
+        return cycle is None or self.cycle.response_complete
+
+    def _go_usual_way(self) -> None:
+        """Hand the message being parsed to uvicorn, with what has come of its body."""
+        body = self._body
+        self._handler, self._body = None, b""
+        self._begin_usual_way()
+        if body:
+            super().on_body(body)
+
+    def _begin_usual_way(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+
+def protocol_for(app: FastAPI) -> type[DirectProtocol]:
+    """Return the protocol of an application's server."""
+    return type("ApplicationProtocol", (DirectProtocol,), {"routes": direct_routes(app)})

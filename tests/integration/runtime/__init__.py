@@ -1,0 +1,1 @@
+"""What of `services/runtime` needs a real socket."""
