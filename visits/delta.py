@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from visits.counters import DAY_MS, MINUTE_MS, bucket_field, day_field, total_field
+from visits.counters import DAY_MS, MINUTE_MS, Metric, bucket_field, day_field, total_field
 from visits.errors import DeltaError
 from visits.record import Delta, Span
 from visits.window import Range
@@ -28,6 +28,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
         n: the sum of its spans.
         start: the beginning of its earliest span; absent: before every bucket.
         end: the end of its latest span.
+        spans: every one, as (n, from, to); both ends absent: before every bucket.
         pages: how many pages it changes.
         pages_n: the sum over them.
         forget: the pattern whose pages went into `(other)`.
@@ -43,6 +44,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     reason: str = ""
     start: int | None = None
     end: int | None = None
+    spans: tuple[tuple[int, int | None, int | None], ...] = ()
     pages: int = 0
     pages_n: int = 0
     forget: str | None = None
@@ -66,12 +68,16 @@ def delta_amounts(delta: Delta, bucket_minutes: int) -> dict[str, int]:
     Raises:
         DeltaError: a span that is no whole number of buckets, or more buckets than `DELTA_BUCKETS_MAX`.
     """
+    return span_amounts(delta.metric, delta.spans, bucket_minutes)
+
+
+def span_amounts(metric: Metric, spans: Iterable[Span], bucket_minutes: int) -> dict[str, int]:
+    """Return what spans add to each counter field of a metric; raises as `delta_amounts`."""
     size = bucket_minutes * MINUTE_MS
     per_day = DAY_MS // size
-    metric = delta.metric
     amounts: dict[str, int] = {}
     touched = 0
-    for span in delta.spans:
+    for span in spans:
         amounts[total_field(metric)] = amounts.get(total_field(metric), 0) + span.n
         if span.start is None and span.end is None:
             continue

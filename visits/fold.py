@@ -395,6 +395,7 @@ def _entry(delta: Delta, position: int, reason: str, forgotten: int) -> LedgerEn
         if len(bounded) == len(delta.spans)
         else None,
         end=max((end for _, end in bounded), default=None),
+        spans=tuple((span.n, span.start, span.end) for span in delta.spans),
         pages=len(delta.pages),
         pages_n=sum(delta.pages.values()),
         forget=delta.forget,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from fastapi import Query, Request, Response
+
+from services.api.answer import json_answer
+from services.api.reading import Readings, tag_of
 from services.runtime.site import Site
 from visits.counters import MINUTE_MS
 from visits.refusal import QUIET
@@ -46,6 +50,29 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
 }
+
+
+class DefinitionRoutes:
+    """What the numbers mean."""
+
+    def __init__(self, readings: Readings) -> None:
+        """Take the configuration."""
+        self._readings = readings
+
+    async def definitions(
+        self,
+        request: Request,
+        lang: Annotated[
+            Literal["vi", "en"] | None, Query(description="default: the site's, else vi")
+        ] = None,
+        site: Annotated[str | None, Query(description="adds the site's own settings")] = None,
+    ) -> Response:
+        """Say what the numbers mean."""
+        declared = None if site is None else self._readings.site(site)
+        chosen = lang or (declared.settings.lang if declared else "vi")
+        parameters = self._readings.configuration.settings.parameters
+        body = definitions(chosen, parameters, declared)
+        return json_answer(request, body, tag_of(repr(body)))
 
 
 def definitions(lang: str, parameters: Parameters, site: Site | None) -> dict[str, Any]:

@@ -1,71 +1,91 @@
-"""The short way of `/v1/sites/{site}/counters`: past FastAPI's parsing and middleware, from the cache in the process.
+"""The short way of `/v1/sites/{site}/counters` and `/stream`: past FastAPI's parsing and middleware, from the cache in the process.
 
-Only what is certain goes the short way: GET without `after`, a declared site, known values. All else, and every problem, goes to
-the routes of `services/api/part.py`, which answer the same.
+Only what is certain goes the short way: GET without `after`, a declared site, known values, room for a stream. All else, and every
+problem, goes to the routes of `services/api/counters.py`, which answer the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from urllib.parse import parse_qsl
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.api.reading import Readings, Rendered, has_tag
+from services.api.metrics import ApiMetrics
+from services.api.reading import Key, Readings, has_tag
+from services.api.stream import Streams
 from services.runtime.problem import ProblemError
+from services.runtime.site import Site
 from visits.counters import Metric
 from visits.window import Windows
 
-PREFIX, SUFFIX = "/v1/sites/", "/counters"
+PREFIX, COUNTERS, STREAM = "/v1/sites/", "/counters", "/stream"
 QUERIES_MAX = 256
 """How many spellings of the query are remembered; more are parsed anew."""
 
 _Query = tuple[Metric | None, Windows | None]
 
 
-class HotCounters:
-    """Answers counters from the cache, else calls the application."""
+class HotRoutes:
+    """Answers counters from the cache and begins streams, else calls the application."""
 
-    def __init__(self, inner: ASGIApp, readings: Readings, count: Callable[[int], None]) -> None:
-        """Call `inner` for all that is not certain, and `count` with the status of what is answered here."""
+    def __init__(
+        self, inner: ASGIApp, readings: Readings, streams: Streams, metrics: ApiMetrics
+    ) -> None:
+        """Call `inner` for all that is not certain."""
         self._inner = inner
         self._readings = readings
-        self._count = count
+        self._streams = streams
+        self._metrics = metrics
         self._queries: dict[bytes, _Query | None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
-        rendered = await self._find(scope) if scope["type"] == "http" else None
-        if rendered is None:
-            await self._inner(scope, receive, send)
-            return
+        if scope["type"] == "http" and scope["method"] == "GET":
+            path: str = scope["path"]
+            if path.endswith(COUNTERS) and (asked := self._asked(scope, COUNTERS)) is not None:
+                if await self._counters(*asked, scope, send):
+                    return
+            elif (
+                path.endswith(STREAM)
+                and self._streams.has_room
+                and (asked := self._asked(scope, STREAM)) is not None
+            ):
+                await self._streams.serve(asked[1], receive, send)
+                return
+        await self._inner(scope, receive, send)
+
+    async def _counters(self, site: Site, key: Key, scope: Scope, send: Send) -> bool:
+        """Answer with a site's numbers; claim that there were any."""
+        begun = time.perf_counter()
+        try:
+            rendered = await self._readings.rendered(site, key.metric, key.windows)
+        except ProblemError:
+            return False
         known = next((value for name, value in scope["headers"] if name == b"if-none-match"), None)
         start, body = rendered.start, rendered.body
         if known is not None and has_tag(known.decode("latin-1"), rendered.tag):
             start, body = rendered.start_not_modified, b""
-        self._count(start["status"])
+        self._metrics.note("counters", start["status"], time.perf_counter() - begun)
         await send(start)
         await send({"type": "http.response.body", "body": body})
+        return True
 
-    async def _find(self, scope: Scope) -> Rendered | None:
+    def _asked(self, scope: Scope, suffix: str) -> tuple[Site, Key] | None:
+        """Return what is asked for, `None` where that is for the long way to say."""
         path: str = scope["path"]
-        if scope["method"] != "GET" or not (path.startswith(PREFIX) and path.endswith(SUFFIX)):
+        if not path.startswith(PREFIX):
             return None
-        site = self._readings.configuration.sites.get(path[len(PREFIX) : -len(SUFFIX)])
+        site = self._readings.configuration.sites.get(path[len(PREFIX) : -len(suffix)])
         query = self._query(scope["query_string"])
         if site is None or query is None:
             return None
         metric, windows = query
-        try:
-            return await self._readings.rendered(
-                site, metric or site.settings.metric, windows or site.settings.windows
-            )
-        except ProblemError:
-            return None
+        settings = site.settings
+        return site, Key(site.id, metric or settings.metric, windows or settings.windows)
 
     def _query(self, raw: bytes) -> _Query | None:
-        """Return what a query asks for, `None` where it is for the long way to say."""
         if raw in self._queries:
             return self._queries[raw]
         if len(self._queries) >= QUERIES_MAX:
@@ -75,9 +95,10 @@ class HotCounters:
 
 
 def _parse(raw: bytes) -> _Query | None:
+    """Return metric and windows of a query; unknown parameters other than `after` are ignored, as everywhere."""
     try:
         asked = dict(parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=8))
-        if not asked.keys() <= {"metric", "windows"}:
+        if "after" in asked:
             return None
         return (
             Metric(asked["metric"]) if "metric" in asked else None,
@@ -87,7 +108,9 @@ def _parse(raw: bytes) -> _Query | None:
         return None
 
 
-def put_before_middleware(app: FastAPI, readings: Readings, count: Callable[[int], None]) -> None:
-    """Let counters be answered before the middleware; called before the first request."""
+def put_before_middleware(
+    app: FastAPI, readings: Readings, streams: Streams, metrics: ApiMetrics
+) -> None:
+    """Let the hot routes be answered before the middleware; called before the first request."""
     build = app.build_middleware_stack
-    app.build_middleware_stack = lambda: HotCounters(build(), readings, count)  # type: ignore[method-assign]  # built once, at the first request
+    app.build_middleware_stack = lambda: HotRoutes(build(), readings, streams, metrics)  # type: ignore[method-assign]  # built once, at the first request

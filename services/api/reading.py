@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from starlette.types import Message
 
+from services.api.metrics import ApiMetrics
 from services.backends.port import CounterStore, Reading
 from services.runtime.clock import now_ms
 from services.runtime.problem import ProblemError
@@ -87,19 +88,17 @@ class Rendered(msgspec.Struct, frozen=True):
     start: Message
     start_not_modified: Message
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers of both answers, without the content's type and length."""
-        return CORS | {"Cache-Control": CACHED, "ETag": self.tag}
-
 
 class Readings:
     """Reads the store, holds the last good answers, and lets many who ask at once share one reading."""
 
-    def __init__(self, configuration: Configuration, store: CounterStore) -> None:
+    def __init__(
+        self, configuration: Configuration, store: CounterStore, metrics: ApiMetrics
+    ) -> None:
         """Take an opened store."""
         self.configuration = configuration
-        self._store = store
+        self.store = store
+        self._metrics = metrics
         self._meta: Meta | None = None
         self._rendered: dict[Key, Rendered] = {}
         self._read_at: dict[Key, float] = {}
@@ -112,7 +111,7 @@ class Readings:
             ProblemError: nothing was ever counted, or it does not fit this configuration.
         """
         if self._meta is None:
-            meta = await self._store.meta()
+            meta = await self.store.meta()
             if meta is None:
                 raise starting()
             configured = self.configuration.settings.store.bucket_minutes
@@ -124,6 +123,17 @@ class Readings:
                 raise ProblemError("unavailable", detail)
             self._meta = meta
         return self._meta
+
+    def site(self, site_id: str) -> Site:
+        """Return a declared site.
+
+        Raises:
+            ProblemError: there is none of that name.
+        """
+        declared = self.configuration.sites.get(site_id)
+        if declared is None:
+            raise ProblemError("unknown_site", f"no site {site_id[:63]!r} is declared here")
+        return declared
 
     async def partition(self, site: Site) -> int:
         """Return the partition of a site."""
@@ -156,7 +166,7 @@ class Readings:
 
     async def position(self, site: Site) -> int:
         """Return how far the site's partition is counted; -1 where nothing is."""
-        head = await self._store.head(await self.partition(site))
+        head = await self.store.head(await self.partition(site))
         return -1 if head is None else head.fence.position
 
     async def fresh(self, site: Site, metric: Metric, windows: Windows) -> Answer:
@@ -193,9 +203,10 @@ class Readings:
     ) -> Reading:
         fields = self._plan(site, metric, windows, moment).fields
         online_after = moment - site.settings.online_minutes * MINUTE_MS
-        reading = await self._store.read_counters(partition, site.id, fields, online_after, moment)
+        reading = await self.store.read_counters(partition, site.id, fields, online_after, moment)
         if reading is None:
             raise starting()
+        self._metrics.note_reading(reading.as_of)
         return reading
 
     async def pages(self, site: Site, asked: list[str | None]) -> tuple[list[int | None], int]:
@@ -206,7 +217,7 @@ class Readings:
             UnavailableError: the store is away.
         """
         known = [page for page in asked if page is not None]
-        reading = await self._store.read_pages(await self.partition(site), site.id, known)
+        reading = await self.store.read_pages(await self.partition(site), site.id, known)
         if reading is None:
             raise starting()
         absent = None if reading.has_other else 0
@@ -214,10 +225,6 @@ class Readings:
             page: absent if n is None else n for page, n in zip(known, reading.values, strict=True)
         }
         return [None if page is None else found[page] for page in asked], reading.as_of
-
-    async def ledger(self, site: Site) -> list[bytes]:
-        """Return the ledger's entries."""
-        return await self._store.read_ledger(await self.partition(site), site.id)
 
     async def _refresh(self, key: Key, site: Site) -> Rendered:
         last = self._rendered.get(key)
@@ -286,12 +293,12 @@ def _render(key: Key, site: Site, answer: Answer) -> Rendered:
         answer,
         body,
         tag,
-        _start(HTTP_OK, headers | content),
-        _start(HTTP_NOT_MODIFIED, headers),
+        response_start(HTTP_OK, headers | content),
+        response_start(HTTP_NOT_MODIFIED, headers),
     )
 
 
-def _start(status: int, headers: dict[str, str]) -> Message:
+def response_start(status: int, headers: dict[str, str]) -> Message:
     """Return the ASGI message that begins a response."""
     return {
         "type": "http.response.start",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ import msgspec
 
 from services.backends.port import (
     BATCH_RECORDS_MAX,
+    Account,
     Applied,
     Extent,
     Fetched,
@@ -300,16 +301,20 @@ class MemoryStore:
         """Return a site's books."""
         return self._table(partition, "books", site)
 
-    async def read_page_days(
-        self, partition: int, site: str, days: Sequence[int]
-    ) -> dict[int, dict[str, int]]:
-        """Return views by page of some local days."""
-        by_day = self._table(partition, "page_days", site)
-        return {day: by_day.get(day, {}) for day in days}
+    async def scan_pages(
+        self, partition: int, site: str, day: int | None
+    ) -> AsyncIterator[dict[str, int]]:
+        """Yield the views of every page at once."""
+        pages = self._table(partition, "pages" if day is None else "page_days", site)
+        yield pages if day is None else pages.get(day, {})
 
-    async def read_top_pages(self, partition: int, site: str) -> dict[str, int]:
-        """Return views in all of every page."""
-        return self._table(partition, "pages", site)
+    async def read_account(self, partition: int, site: str) -> Account | None:
+        """Return what a site's books are closed from."""
+        held = self._partitions.get(partition)
+        if held is None:
+            return None
+        tables = [deepcopy(held.table(name, site)) for name in ("counters", "books", "ledger")]
+        return Account(deepcopy(held.head), tables[0], tables[1], list(tables[2].values()))
 
     async def put_salt(self, day: str, salt: bytes) -> bytes:
         """Keep a salt if there is none for its date."""

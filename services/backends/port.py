@@ -9,7 +9,7 @@ unless it says otherwise. All moments are Unix milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, Self
 
 from msgspec import Struct
@@ -203,6 +203,22 @@ class Reading(Struct, frozen=True):
     has_other: bool = False
 
 
+class Account(Struct, frozen=True):
+    """All of a site's tables but its pages, read in one atomic step with the head they belong to.
+
+    Attributes:
+        head: the live head.
+        counters: field → amount, every one.
+        books: `name` and `YYYY-MM-DD:name` → amount.
+        ledger: the entries (JSON), in no order.
+    """
+
+    head: Head
+    counters: dict[str, int]
+    books: dict[str, int]
+    ledger: list[bytes]
+
+
 class CounterStore(Protocol):
     """Counters and the state of the fold, one atomic step at a time, on the primary.
 
@@ -263,13 +279,17 @@ class CounterStore(Protocol):
     async def read_books(self, partition: int, site: str) -> dict[str, int]:
         """Return all of a site's books: `name` and `YYYY-MM-DD:name` → amount."""
 
-    async def read_page_days(
-        self, partition: int, site: str, days: Sequence[int]
-    ) -> dict[int, dict[str, int]]:
-        """Return views by page of some local days (days since 1970-01-01)."""
+    def scan_pages(
+        self, partition: int, site: str, day: int | None
+    ) -> AsyncIterator[dict[str, int]]:
+        """Yield the views of every page of a site, in all or of one local day (days since 1970-01-01), some thousand at a time.
 
-    async def read_top_pages(self, partition: int, site: str) -> dict[str, int]:
-        """Return views in all of every page of a site; up to `pages_max` + 1 entries."""
+        Not one atomic step, so that neither the store nor this process stands still for 200,000 pages: what is counted meanwhile
+        may or may not be in it, a page may come twice. Nothing where nothing is counted.
+        """
+
+    async def read_account(self, partition: int, site: str) -> Account | None:
+        """Return what a site's books are closed from, in one atomic step; `None` where nothing is counted yet."""
 
     async def put_salt(self, day: str, salt: bytes) -> bytes:
         """Keep `salt` for a local date (ISO 8601) if there is none; return the one that stands there."""

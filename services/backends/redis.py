@@ -6,8 +6,9 @@ the primary; a promoted replica or a restored snapshot is a rollback, and the fe
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from typing import Any, Self
@@ -22,7 +23,7 @@ from redis.exceptions import NoPermissionError, RedisClusterException, RedisErro
 
 from services.backends import redis_batch as batches
 from services.backends import redis_key as names
-from services.backends.port import Applied, Miss, Reading
+from services.backends.port import Account, Applied, Miss, Reading
 from services.backends.redis_key import Keys
 from services.backends.redis_script import BEGIN, META, TOUCH, Argument, Script, packaged, translate
 from visits.errors import PartitionStoppedError, SettingsError, StoppedState, StoreUnavailableError
@@ -43,6 +44,7 @@ FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 READ_TRIES = 3
 SWEPT_MAX = 500
+SCANNED_AT_ONCE = 2_000
 
 APPLY = packaged("apply.lua")
 READ = packaged("read.lua")
@@ -184,20 +186,39 @@ class RedisStore:
         """Return a site's books."""
         return batches.amounts_of(await self._table(partition, lambda keys: keys.books(site)))
 
-    async def read_page_days(
-        self, partition: int, site: str, days: Sequence[int]
-    ) -> dict[int, dict[str, int]]:
-        """Return views by page of some local days."""
-        return {
-            day: batches.amounts_of(
-                await self._table(partition, lambda keys, day=day: keys.page_day(site, day))
+    async def scan_pages(
+        self, partition: int, site: str, day: int | None
+    ) -> AsyncIterator[dict[str, int]]:
+        """Yield the views of every page by HSCAN (https://redis.io/docs/latest/commands/scan/)."""
+        head = await self.head(partition)
+        if head is None:
+            return
+        keys = Keys(partition, head.generation)
+        key = keys.pages(site) if day is None else keys.page_day(site, day)
+        cursor = 0
+        while True:
+            cursor, found = await self._call(
+                lambda cursor=cursor: self._client.hscan(key, cursor, count=SCANNED_AT_ONCE), key
             )
-            for day in days
-        }
+            yield {page.decode(): int(views) for page, views in found.items()}
+            if cursor == 0:
+                return
 
-    async def read_top_pages(self, partition: int, site: str) -> dict[str, int]:
-        """Return views in all of every page."""
-        return batches.amounts_of(await self._table(partition, lambda keys: keys.pages(site)))
+    async def read_account(self, partition: int, site: str) -> Account | None:
+        """Return what a site's books are closed from; long replies are read in a thread."""
+
+        def ask(keys: Keys, generation: int) -> batches.Call:
+            call = batches.Call(keys, generation)
+            for key in (keys.counters(site), keys.books(site), keys.ledger(site)):
+                call.add("hgetall", key, [])
+            return call
+
+        answer = await self._read(partition, ask)
+        if answer is None:
+            return None
+        head, (counters, books, ledger) = answer
+        amounts = await asyncio.to_thread(batches.amounts_of, counters)
+        return Account(head, amounts, batches.amounts_of(books), ledger[1::2])
 
     async def put_salt(self, day: str, salt: bytes) -> bytes:
         """Keep a salt if there is none for its date."""

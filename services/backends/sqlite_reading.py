@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from services.backends.port import Reading
+from services.backends.port import Account, Reading
 from visits.counters import DAY_MS
 from visits.errors import PartitionStoppedError, StoppedState
 from visits.fence import Fence
@@ -17,6 +17,8 @@ from visits.state import Head, IdWindow, Parameters, State, Wanted
 
 CHUNK_SIZES = (8, 64, 512)
 """How many keys one statement asks for: few sizes, so that the statements stay prepared."""
+
+SCANNED_AT_ONCE = 2_000
 
 _DAYS = """WITH RECURSIVE known (day) AS (
     SELECT min(day) FROM page_day WHERE generation = :generation
@@ -160,9 +162,31 @@ def pages(connection: sqlite3.Connection, site: str, asked: Sequence[str]) -> Re
     return _reading(head, values, has_other=found.get(OTHER, 0) > 0)
 
 
-def all_pages(connection: sqlite3.Connection, site: str) -> dict[str, int]:
-    """Return views in all of every page of a site."""
-    return _of_site(connection, _PAGES, site)
+def next_pages(
+    connection: sqlite3.Connection, site: str, day: int | None, after: str
+) -> dict[str, int]:
+    """Return the views of the next pages by name, in all or of one local day; empty at the end."""
+    head = live_head(connection)
+    if head is None:
+        return {}
+    generation = head.generation
+    select, scope = (
+        (_PAGES, (generation, site)) if day is None else (_PAGE_DAY, (generation, day, site))
+    )
+    bounded = f"{select} AND page > ? ORDER BY page LIMIT {SCANNED_AT_ONCE}"
+    return dict(connection.execute(bounded, (*scope, after)))
+
+
+def account(connection: sqlite3.Connection, site: str) -> Account | None:
+    """Return all of a site's tables but its pages; `None` where nothing is counted."""
+    head = live_head(connection)
+    if head is None:
+        return None
+    counters, books, ledger = (
+        dict(connection.execute(select, (head.generation, site)))
+        for select in (_COUNTERS, _BOOKS, _LEDGER)
+    )
+    return Account(head, counters, books, list(ledger.values()))
 
 
 def ledger(connection: sqlite3.Connection, site: str) -> dict[str, bytes]:
@@ -173,14 +197,6 @@ def ledger(connection: sqlite3.Connection, site: str) -> dict[str, bytes]:
 def books(connection: sqlite3.Connection, site: str) -> dict[str, int]:
     """Return a site's books: name → amount."""
     return _of_site(connection, _BOOKS, site)
-
-
-def page_days(
-    connection: sqlite3.Connection, site: str, days: Sequence[int]
-) -> dict[int, dict[str, int]]:
-    """Return views by page of some local days."""
-    head = live_head(connection)
-    return {} if head is None else _page_days(connection, head.generation, site, days)
 
 
 def dump(connection: sqlite3.Connection) -> dict[str, object]:

@@ -6,14 +6,14 @@ The statements of reading stand in `sqlite_reading`, those of an apply in `sqlit
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Self
 
 import msgspec
 
 from services.backends import sqlite_apply, sqlite_reading
-from services.backends.port import Applied, Miss, Reading
+from services.backends.port import Account, Applied, Miss, Reading
 from services.backends.sqlite_file import Operation, Result, SqliteFile
 from services.backends.sqlite_log import check_partition
 from visits.errors import PartitionStoppedError, StoppedState, StoreUnavailableError
@@ -110,17 +110,25 @@ class SqliteStore:
         check_partition(partition)
         return await self._read(partial(sqlite_reading.books, site=site))
 
-    async def read_page_days(
-        self, partition: int, site: str, days: Sequence[int]
-    ) -> dict[int, dict[str, int]]:
-        """Return views by page of some local days; a day without any is not there."""
+    async def scan_pages(
+        self, partition: int, site: str, day: int | None
+    ) -> AsyncIterator[dict[str, int]]:
+        """Yield the views of every page in the order of their names."""
         check_partition(partition)
-        return await self._read(partial(sqlite_reading.page_days, site=site, days=days))
+        after = ""
+        while True:
+            found: dict[str, int] = await self._read(
+                partial(sqlite_reading.next_pages, site=site, day=day, after=after)
+            )
+            if not found:
+                return
+            yield found
+            after = next(reversed(found))
 
-    async def read_top_pages(self, partition: int, site: str) -> dict[str, int]:
-        """Return views in all of every page of a site."""
+    async def read_account(self, partition: int, site: str) -> Account | None:
+        """Return what a site's books are closed from; see `CounterStore`."""
         check_partition(partition)
-        return await self._read(partial(sqlite_reading.all_pages, site=site))
+        return await self._read(partial(sqlite_reading.account, site=site))
 
     async def put_salt(self, day: str, salt: bytes) -> bytes:
         """Keep a day's salt if there is none; return the one that stands there."""

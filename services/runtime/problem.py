@@ -64,6 +64,19 @@ def problem_response(error: ProblemError) -> Response:
     )
 
 
+def status_of(error: Exception) -> int:
+    """Return the HTTP status that an error of a route is answered with."""
+    if isinstance(error, ProblemError):
+        return error.status
+    if isinstance(error, HTTPException):
+        return error.status_code
+    if isinstance(error, RequestValidationError | InputError):
+        return HTTP_STATUS[Refusal.MALFORMED]
+    if isinstance(error, UnavailableError | PartitionStoppedError):
+        return HTTP_STATUS[Refusal.UNAVAILABLE]
+    return SERVER_ERROR
+
+
 def install_problem_handlers(app: FastAPI) -> None:
     """Answer every error of FastAPI's routes with a problem document."""
 

@@ -49,6 +49,14 @@ async def decide(store: CounterStore, log: list[LogRecord], partition: int = 0) 
     return fold(decoded, state)
 
 
+async def scanned(store: CounterStore, day: int | None = None) -> dict[str, int]:
+    """Return the views of all pages of site `a`."""
+    found: dict[str, int] = {}
+    async for some in store.scan_pages(0, "a", day):
+        found |= some
+    return found
+
+
 def comparable(dump: dict[str, Any]) -> dict[str, Any]:
     """Leave out empty tables of a site, which are no state."""
     sited = ("counters", "pages", "page_days", "books", "ledger", "seen")
@@ -179,7 +187,7 @@ async def test_readers_read_what_was_applied(store: CounterStore) -> None:
     assert pages is not None
     assert (pages.values, pages.has_other) == ((7, None), False)
     assert (await store.read_books(0, "a"))["counted"] == 20
-    assert await store.read_top_pages(0, "a") == {"/0": 7, "/1": 7, "/2": 6}
+    assert await scanned(store) == {"/0": 7, "/1": 7, "/2": 6}
 
 
 async def test_the_state_read_is_what_was_applied(store: CounterStore) -> None:
@@ -235,8 +243,8 @@ async def test_a_page_gone_and_counted_in_one_step_begins_anew(store: CounterSto
     batch.pages = {"a": {"/0": 1, "/2": 1}}
     batch.page_days = {"a": {day: {"/0": 1, "/2": 1}}}
     assert await store.apply(0, batch) == Applied()
-    assert await store.read_top_pages(0, "a") == {"/0": 1, "/2": 4}
-    assert await store.read_page_days(0, "a", [day]) == {day: {"/0": 1, "/2": 4}}
+    assert await scanned(store) == {"/0": 1, "/2": 4}
+    assert await scanned(store, day) == {"/0": 1, "/2": 4}
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -381,3 +389,32 @@ async def test_views_by_page_of_forgotten_days_leave_the_server(
         assert await redis_store.apply(0, await decide(redis_store, [record])) == Applied()
     with redis_server.client() as client:
         assert client.keys("vc:{0}:g1:d:*") == [b"vc:{0}:g1:d:a:%d" % (new // DAY_MS)]
+
+
+async def test_every_page_is_scanned_some_at_a_time(store: CounterStore) -> None:
+    """No page is left out, however many there are, and no site's pages are another's."""
+    assert await scanned(store) == {}
+    await store.begin(0, LOG_ID, Parameters())
+    batch = await decide(store, LOG)
+    day = NOON // DAY_MS
+    wished = {f"/bài-{n}": n + 1 for n in range(5_000)}
+    batch.pages = {"a": wished, "b": {"/of-b": 7}}
+    batch.page_days = {"a": {day: wished}}
+    assert await store.apply(0, batch) == Applied()
+    assert await scanned(store) == wished
+    assert await scanned(store, day) == wished
+    assert await scanned(store, day + 1) == {}
+
+
+async def test_the_account_is_all_that_the_books_are_closed_from(store: CounterStore) -> None:
+    """Head, counters, books and ledger of one site, of one moment."""
+    assert await store.read_account(0, "a") is None
+    await store.begin(0, LOG_ID, SMALL)
+    batch = await decide(store, LOG)
+    batch.ledger = {"a": {"a-delta": b"{}"}, "b": {"another": b"[]"}}
+    assert await store.apply(0, batch) == Applied()
+    account = await store.read_account(0, "a")
+    assert account is not None
+    assert account.head.fence == batch.after
+    assert (account.counters, account.books) == (batch.counters["a"], batch.books["a"])
+    assert account.ledger == [b"{}"]

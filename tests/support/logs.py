@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -50,10 +51,10 @@ def ping(at: int, **values: Any) -> Ping:  # fields of the record
     return Ping(**(given | values))
 
 
-def as_log(records: list[Record | bytes]) -> list[LogRecord]:
-    """Return records as the log holds them; bytes stand for values that are no records."""
+def as_log(records: Sequence[Record | bytes], first: int = 0) -> list[LogRecord]:
+    """Return records as the log holds them from position `first`; bytes are values that are no records."""
     log = []
-    for position, record in enumerate(records):
+    for position, record in enumerate(records, start=first):
         if isinstance(record, bytes):
             log.append(LogRecord(position, NOON, b"", record))
         else:

@@ -1,0 +1,38 @@
+"""The routes that serve files: the widget's script, and the demo portal where nothing is configured."""
+
+from __future__ import annotations
+
+from fastapi import Request, Response
+
+import widget
+from services.api.answer import conditional
+from services.api.reading import tag_of
+from services.runtime.problem import ProblemError
+
+SCRIPT_TYPE = "text/javascript; charset=utf-8"
+
+
+async def widget_script(request: Request) -> Response:
+    """Return the widget's script; compatible for ever under this path."""
+    return _script(request, "public, max-age=3600, stale-while-revalidate=86400")
+
+
+async def versioned_widget(request: Request, version: str) -> Response:
+    """Return the script of this very version."""
+    if version != widget.VERSION:
+        raise ProblemError("not_found", f"this server has version {widget.VERSION}", status=404)
+    return _script(request, "public, max-age=31536000, immutable")
+
+
+async def demo_page(path: str) -> Response:
+    """Return a page of the demo portal."""
+    found = widget.demo_page("/" + path)
+    if found is None:
+        raise ProblemError("not_found", f"the demo portal has no page /{path}", status=404)
+    return Response(found[0], media_type=found[1], headers={"Cache-Control": "no-cache"})
+
+
+def _script(request: Request, cache: str) -> Response:
+    script = widget.script()
+    headers = {"Cache-Control": cache, "Cross-Origin-Resource-Policy": "cross-origin"}
+    return conditional(request, script, SCRIPT_TYPE, tag_of(script.decode()), **headers)
