@@ -210,7 +210,7 @@ class RedisStore:
         def ask(keys: Keys, generation: int) -> batches.Call:
             call = batches.Call(keys, generation)
             for key in (keys.counters(site), keys.books(site), keys.ledger(site)):
-                call.add("hgetall", key, [])
+                call.ask("hgetall", key)
             return call
 
         answer = await self._read(partition, ask)
