@@ -31,13 +31,15 @@ class Check(Struct, frozen=True):
 
     Attributes:
         name: which check.
-        left: the sum of one side over all places.
+        what: the two sides in words.
+        left: the sum of the left side over all places.
         right: of the other.
         difference: the sum of the absolute differences of all places.
         places: the first places that differ, with both sides.
     """
 
     name: str
+    what: str
     left: int
     right: int
     difference: int
@@ -131,7 +133,8 @@ def close_books(
     counted = in_all.get(COUNTED, 0)
     checks = [
         _check(
-            "ledger + counted = total of views",
+            "total_views",
+            "views in the ledger + views counted = total",
             {"views": entered[Metric.VIEWS].total + counted},
             {"views": tables[Metric.VIEWS].total},
         )
@@ -140,36 +143,71 @@ def close_books(
         before_every_bucket = entered[metric].total - sum(entered[metric].buckets.values())
         checks += [
             _check(
-                f"buckets + before every bucket = total of {metric}",
+                f"buckets_{metric}",
+                f"{metric} in all buckets + those before every bucket = total",
                 {metric.value: sum(table.buckets.values()) + before_every_bucket},
                 {metric.value: table.total},
             ),
-            _check(f"UTC days = their buckets of {metric}", table.days, _days(table, per_day)),
+            _check(
+                f"utc_days_{metric}",
+                f"{metric} of each UTC day = those in its buckets",
+                table.days,
+                _days(table, per_day),
+            ),
         ]
     checks += [
         _check(
-            "buckets - ledger = counted by local day",
+            "local_days",
+            "views in the buckets of each local day - those in the ledger = views counted on it",
             {day.day: day.views - day.ledger for day in days},
             {day.day: day.counted for day in days},
         ),
-        _check("books by local day = books in all", _over_days(by_day), in_all),
-        _check("fields without a meaning", unknown, {}),
+        _check(
+            "books",
+            "requests by how they ended, over all local days = in all",
+            _over_days(by_day),
+            in_all,
+        ),
+        _check(
+            "ledger",
+            "amount of each ledger entry = the sum of its spans",
+            {entry.id: entry.n for entry in ledger},
+            {entry.id: sum(n for n, _, _ in entry.spans) for entry in ledger},
+        ),
+        _check("fields", "counters without a meaning = none", unknown, {}),
     ]
     totals = {metric: _total(applied, metric, tables[metric].total, counted) for metric in Metric}
     return Books(totals, tuple(days), tuple(checks), dict(in_all))
 
 
-def pages_check(views: int, counted: Sequence[int], ledger: Iterable[LedgerEntry]) -> Check:
-    """Compare the views of all pages with what was counted, read shortly before and shortly after them."""
+def pages_expected(books: Mapping[str, int], ledger: Iterable[LedgerEntry]) -> int:
+    """Return how many views all pages of a site have together, by the books and the ledger."""
     entered = sum(entry.pages_n for entry in ledger if entry.outcome == "applied")
-    expected = entered + between(views - entered, counted)
-    return _check("views of all pages = ledger + counted", {"pages": views}, {"pages": expected})
+    return entered + books.get(COUNTED, 0)
 
 
-def page_days_check(views: Mapping[str, int], counted: Mapping[str, Sequence[int]]) -> Check:
-    """Compare the views of all pages of each local day with what was counted on it, read before and after."""
-    expected = {day: between(n, counted.get(day, (0,))) for day, n in views.items()}
-    return _check("views of all pages of a local day = counted", views, expected)
+def pages_check(views: int, bounds: Sequence[int]) -> Check:
+    """Compare the views of all pages with what is expected of them, shortly before and shortly after they were read."""
+    expected = between(views, bounds)
+    return _check(
+        "pages",
+        "views of all pages = page views in the ledger + views counted",
+        {"pages": views},
+        {"pages": expected},
+    )
+
+
+def page_days_check(
+    views: Mapping[str, int], before: Mapping[str, int], after: Mapping[str, int]
+) -> Check:
+    """Compare the views of all pages of each local day with the books, as they were before and after the pages were read."""
+    expected = {
+        day: between(n, [books.get(f"{day}:{COUNTED}", 0) for books in (before, after)])
+        for day, n in views.items()
+    }
+    return _check(
+        "page_days", "views of all pages on each local day = views counted on it", views, expected
+    )
 
 
 def between(n: int, bounds: Sequence[int]) -> int:
@@ -285,7 +323,7 @@ def is_carried_over(entry: LedgerEntry) -> bool:
     return bool(entry.evidence) and all(n >= 0 for n, _, _ in entry.spans)
 
 
-def _check(name: str, left: Mapping[str, int], right: Mapping[str, int]) -> Check:
+def _check(name: str, what: str, left: Mapping[str, int], right: Mapping[str, int]) -> Check:
     """Compare two sides place by place."""
     differing = [
         (place, left.get(place, 0), right.get(place, 0))
@@ -294,6 +332,7 @@ def _check(name: str, left: Mapping[str, int], right: Mapping[str, int]) -> Chec
     ]
     return Check(
         name,
+        what,
         sum(left.values()),
         sum(right.values()),
         sum(abs(one - other) for _, one, other in differing),

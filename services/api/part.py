@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
+from services.api.balance import BalanceRoutes
 from services.api.counters import CounterRoutes
 from services.api.definitions import DefinitionRoutes
 from services.api.history import HistoryRoutes
@@ -54,6 +55,7 @@ class ApiPart:
         self._history = HistoryRoutes(self._readings)
         self._top = TopRoutes(self._readings)
         self._ledger = LedgerRoutes(self._readings)
+        self._balance = BalanceRoutes(self._readings)
         self._task: asyncio.Task[None] | None = None
 
     def install(self, app: FastAPI) -> None:
@@ -91,7 +93,7 @@ class ApiPart:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for part in (self._streams, self._history, self._top, self._ledger):
+        for part in (self._streams, self._history, self._top, self._ledger, self._balance):
             await part.close()
 
     def _routes(self) -> list[tuple[str, Endpoint, str]]:
@@ -105,6 +107,7 @@ class ApiPart:
             ("/v1/sites/{site}/history", self._history.history, "history"),
             ("/v1/sites/{site}/stream", counters.stream, "stream"),
             ("/v1/sites/{site}/ledger", self._ledger.ledger, "ledger"),
+            ("/v1/sites/{site}/balance", self._balance.balance, "balance"),
             ("/v1/definitions", definitions.definitions, "definitions"),
             ("/widget/v1.js", widget_script, "widget"),
             ("/widget/{version}/visit-counter.js", versioned_widget, "versioned_widget"),
