@@ -63,12 +63,7 @@ async def run_out(start_service: StartService, tmp_path: Path, data: Path, fault
     assert seen.statuses[HTTPStatus.SERVICE_UNAVAILABLE] > len(seen.posts) / 2
     assert seen.statuses.keys() <= {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.ACCEPTED}
     assert set(seen.livez) == {HTTPStatus.OK}
-    for event_id, answer in seen.posts.items():
-        if answer.status == HTTPStatus.ACCEPTED:
-            outcome.positions[event_id] = None
-        else:
-            assert int(answer.headers["retry-after"]) >= 1
-            outcome.unknown.add(event_id)
+    seen.join(outcome)
     assert not outcome.unknown - seen.posts.keys()
     assert sentence in up.output()
     await asyncio.to_thread(up.wait_ready, 20)

@@ -103,12 +103,7 @@ async def under_load(
         away.resume()
     outcome = await load
     print(f"{away.name} {how} for {seconds:g} s: {seen.told()}")
-    for event_id, answer in seen.posts.items():
-        if answer.status == HTTPStatus.ACCEPTED:
-            assert answer.body is not None
-            outcome.positions[event_id] = answer.body.get("position")
-        else:
-            outcome.unknown.add(event_id)
+    seen.join(outcome)
     return seen, outcome
 
 

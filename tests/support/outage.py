@@ -7,11 +7,12 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 
-from tests.support.load import HUMAN
+from tests.support.load import HUMAN, Outcome
 from tests.support.visit_counter import Service
 
 LOOK_SECONDS = 0.25
@@ -60,6 +61,15 @@ class Seen:
     def statuses(self) -> Counter[int]:
         """HTTP status of the posts → how many."""
         return Counter(answer.status for answer in self.posts.values())
+
+    def join(self, outcome: Outcome) -> None:
+        """Add the posts to a load's outcome: acknowledged, or unknown."""
+        for event_id, answer in self.posts.items():
+            if answer.status == HTTPStatus.ACCEPTED:
+                assert answer.body is not None
+                outcome.positions[event_id] = answer.body.get("position")
+            else:
+                outcome.unknown.add(event_id)
 
     def told(self) -> str:
         """Return one line of figures for people."""

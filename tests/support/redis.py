@@ -9,11 +9,14 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
 import redis
+from redis.crc import key_slot
+from redis.exceptions import MovedError
 
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.process import Process, ProcessError, wait_until
@@ -183,6 +186,37 @@ class RedisCluster:
         """Return the running nodes that are masters now."""
         return [node for node in self.nodes if node.is_running and _role(node) == b"master"]
 
+    def master_of(self, key: str) -> RedisServer:
+        """Return the master that serves a key's slot."""
+        return next(node for node in self.masters() if _serves(node, key))
+
+    def replica_of(self, master: RedisServer) -> RedisServer:
+        """Return a running replica of a master."""
+        replicas = [node for node in self.nodes if node.is_running and _role(node) == b"slave"]
+        return next(node for node in replicas if _master_port(node) == master.port)
+
+    def move_slot(self, key: str, pause_seconds: float) -> int:
+        """Move a key's slot to another master as an operator does, key by key; return how many keys.
+
+        Args:
+            key: names the slot.
+            pause_seconds: between two keys, in which the slot lies in two places.
+        """
+        slot, source = key_slot(key.encode()), self.master_of(key)
+        target = next(node for node in self.masters() if node is not source)
+        ids = {node: _node_id(node) for node in (source, target)}
+        moved = 0
+        with source.client() as giving, target.client() as taking:
+            taking.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
+            giving.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
+            while names := giving.execute_command("CLUSTER GETKEYSINSLOT", slot, 1):
+                giving.migrate(LOOPBACK, target.port, names, 0, COMMAND_TIMEOUT_SECONDS * 1000)
+                moved += 1
+                time.sleep(pause_seconds)
+            for client in (taking, giving):
+                client.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[target])
+        return moved
+
     def flushall(self) -> None:
         """Drop every key on every master."""
         for node in self.masters():
@@ -251,6 +285,27 @@ def _role(node: RedisServer) -> bytes:
     with node.client() as client:
         answer: list[bytes] = client.execute_command("ROLE")
     return answer[0]
+
+
+def _serves(node: RedisServer, key: str) -> bool:
+    """Ask for a key: who does not serve its slot names another node."""
+    with node.client() as client:
+        try:
+            client.exists(key)
+        except MovedError:
+            return False
+    return True
+
+
+def _node_id(node: RedisServer) -> bytes:
+    with node.client() as client:
+        found: bytes = client.execute_command("CLUSTER MYID")
+    return found
+
+
+def _master_port(replica: RedisServer) -> int:
+    with replica.client() as client:
+        return int(client.execute_command("ROLE")[2])
 
 
 def _is_cluster_ok(node: RedisServer) -> bool:
