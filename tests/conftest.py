@@ -134,8 +134,10 @@ async def browser() -> AsyncIterator[Browser]:
 class StartService(Protocol):
     """Start one of our services and wait until it is ready; see `Service` for the arguments."""
 
-    def __call__(self, command: str, config: Path | None, **options: object) -> Service:
-        """Return the running service."""
+    def __call__(
+        self, command: str, config: Path | None, *, wait: bool = True, **options: object
+    ) -> Service:
+        """Return the running service; without `wait` it may not be ready yet."""
 
 
 @pytest.fixture
@@ -143,10 +145,12 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
     """A function that starts services, which end with the test."""
     services: list[Service] = []
 
-    def start(command: str, config: Path | None, **options: object) -> Service:
+    def start(
+        command: str, config: Path | None, *, wait: bool = True, **options: object
+    ) -> Service:
         service = Service(command, config, directory=tmp_path, **options)  # type: ignore[arg-type]
         services.append(service)
-        service.start()
+        service.start(wait=wait)
         return service
 
     yield start

@@ -12,7 +12,7 @@ from services.aggregator.partition import Dependencies, Partition
 from services.backends.port import CounterStore, EventLog, Identity, LogConsumer
 from services.runtime.clock import now_ms
 from services.runtime.health import Health
-from visits.errors import PartitionStoppedError, SettingsError, UnavailableError
+from visits.errors import PartitionStoppedError, SettingsError, UnavailableError, VisitCounterError
 from visits.state import FOLD_VERSION, SCHEMA, Meta, Parameters
 
 FETCH_WAIT_SECONDS = 0.2
@@ -83,6 +83,11 @@ class Aggregator:
                         noted_at = now
                         await consumer.note_position(self.positions)
                 except UnavailableError as error:
+                    await self._back_off(error)
+                except PartitionStoppedError as error:
+                    # What stops no partition alone: the store's meta cannot be read.
+                    for partition in self._partitions.values():
+                        partition.stop(error)
                     await self._back_off(error)
                 else:
                     self._health.clear("aggregator")
@@ -199,7 +204,7 @@ class Aggregator:
             else:
                 self._health.clear(f"partition {number}")
 
-    async def _back_off(self, error: UnavailableError) -> None:
+    async def _back_off(self, error: VisitCounterError) -> None:
         log.warning("waiting for log or store", reason=str(error))
         self._health.obstruct("aggregator", str(error))
         self._identity = None

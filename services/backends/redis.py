@@ -25,7 +25,18 @@ from services.backends import redis_batch as batches
 from services.backends import redis_key as names
 from services.backends.port import Account, Applied, Miss, Reading
 from services.backends.redis_key import Keys
-from services.backends.redis_script import BEGIN, META, TOUCH, Argument, Script, packaged, translate
+from services.backends.redis_script import (
+    BEGIN,
+    META,
+    TOUCH,
+    Argument,
+    Script,
+    is_wrong_type,
+    packaged,
+    reads,
+    translate,
+    wrong_type,
+)
 from visits.errors import PartitionStoppedError, SettingsError, StoppedState, StoreUnavailableError
 from visits.fence import Fence
 from visits.page import OTHER
@@ -70,15 +81,17 @@ class RedisStore:
         await self._check_policy()
         return self
 
+    @reads
     async def meta(self) -> Meta | None:
         """Return what the store holds to."""
-        reply = await self._call(lambda: self._client.hgetall(names.META))
+        reply = await self._call(lambda: self._client.hgetall(names.META), names.META)
         return (
             _read_meta({key.decode(): value.decode() for key, value in reply.items()})
             if reply
             else None
         )
 
+    @reads
     async def put_meta(self, meta: Meta) -> Meta:
         """Set the meta once."""
         fields: list[Argument] = []
@@ -89,10 +102,13 @@ class RedisStore:
             {reply[i].decode(): reply[i + 1].decode() for i in range(0, len(reply), 2)}
         )
 
+    @reads
     async def begin(self, partition: int, log_id: str, parameters: Parameters) -> Head:
         """Make the first generation if there is none; a pointer without a head is passed over, never filled again."""
-        while True:
-            found = await self._call(lambda: self._client.get(names.pointer(partition)))
+        for _ in range(READ_TRIES):
+            found = await self._call(
+                lambda: self._client.get(names.pointer(partition)), names.pointer(partition)
+            )
             head = await self.head(partition)
             if head is not None:
                 return head
@@ -102,12 +118,16 @@ class RedisStore:
             await self._script(
                 _begin, [keys.pointer, keys.head], [found or "", generation, *fields]
             )
+        msg = "the live generation moved while the first one was made"
+        raise StoreUnavailableError(msg)
 
+    @reads
     async def head(self, partition: int) -> Head | None:
         """Return the live head."""
         answer = await self._read(partition, batches.Call)
         return None if answer is None else answer[0]
 
+    @reads
     async def read_state(self, partition: int, generation: int, wanted: Wanted) -> State | None:
         """Read everything wanted and the head in one step."""
         days = range(0)
@@ -119,6 +139,7 @@ class RedisStore:
         head = batches.read_head(generation, reply[1])
         return None if head is None else batches.read_state(head, wanted, days, reply[2:])
 
+    @reads
     async def apply(self, partition: int, batch: Batch) -> Applied | Miss:
         """Apply a batch under its fence in one step."""
         keys = Keys(partition, batch.generation)
@@ -128,6 +149,7 @@ class RedisStore:
             await self._sweep(keys, batch.page_days_before)
         return answer
 
+    @reads
     async def touch(
         self, partition: int, generation: int, fence: Fence, as_of: int
     ) -> Applied | Miss:
@@ -142,6 +164,7 @@ class RedisStore:
         ]
         return _answer(await self._script(_touch, [keys.pointer, keys.head], arguments))
 
+    @reads
     async def read_counters(
         self, partition: int, site: str, fields: Sequence[str], online_after: int, online_until: int
     ) -> Reading | None:
@@ -160,6 +183,7 @@ class RedisStore:
         found = tuple(int(value or 0) for value in chain.from_iterable(values))
         return _reading(head, found, online=online)
 
+    @reads
     async def read_pages(self, partition: int, site: str, pages: Sequence[str]) -> Reading | None:
         """Read the views in all of some pages."""
 
@@ -177,11 +201,13 @@ class RedisStore:
         )
         return _reading(head, found[:-1], has_other=bool(found[-1]))
 
+    @reads
     async def read_ledger(self, partition: int, site: str) -> list[bytes]:
         """Return the ledger's entries."""
         reply = await self._table(partition, lambda keys: keys.ledger(site))
         return reply[1::2]
 
+    @reads
     async def read_books(self, partition: int, site: str) -> dict[str, int]:
         """Return a site's books."""
         return batches.amounts_of(await self._table(partition, lambda keys: keys.books(site)))
@@ -197,13 +223,20 @@ class RedisStore:
         key = keys.pages(site) if day is None else keys.page_day(site, day)
         cursor = 0
         while True:
-            cursor, found = await self._call(
-                lambda cursor=cursor: self._client.hscan(key, cursor, count=SCANNED_AT_ONCE), key
-            )
-            yield {page.decode(): int(views) for page, views in found.items()}
+            cursor, found = await self._scan(key, cursor)
+            yield found
             if cursor == 0:
                 return
 
+    @reads
+    async def _scan(self, key: str, cursor: int) -> tuple[int, dict[str, int]]:
+        """Return the next cursor and some names and amounts of a hash."""
+        then, found = await self._call(
+            lambda: self._client.hscan(key, cursor, count=SCANNED_AT_ONCE), key
+        )
+        return then, {name.decode(): int(n) for name, n in found.items()}
+
+    @reads
     async def read_account(self, partition: int, site: str) -> Account | None:
         """Return what a site's books are closed from; long replies are read in a thread."""
 
@@ -230,7 +263,10 @@ class RedisStore:
     async def salts(self, days: Sequence[str]) -> dict[str, bytes]:
         """Return the salts there are."""
         found = {
-            day: await self._call(lambda day=day: self._client.get(names.salt(day))) for day in days
+            day: await self._call(
+                lambda day=day: self._client.get(names.salt(day)), names.salt(day)
+            )
+            for day in days
         }
         return {day: salt for day, salt in found.items() if salt is not None}
 
@@ -313,7 +349,7 @@ class RedisStore:
                 lambda site=site, day=day: self._client.unlink(keys.page_day(site, int(day)))
             )
         if old:
-            await self._call(lambda: self._client.zrem(keys.days, *old))
+            await self._call(lambda: self._client.zrem(keys.days, *old), keys.days)
 
     async def _read(self, partition: int, ask: Any) -> tuple[Head, list[Any]] | None:
         """Ask the live generation, wherever the pointer has moved to; `None` where there is none."""
@@ -344,11 +380,11 @@ class RedisStore:
         return [] if answer is None else answer[1][0]
 
     async def _hash(self, key: str, kind: Any) -> dict[str, Any]:
-        reply = await self._call(lambda: self._client.hgetall(key))
+        reply = await self._call(lambda: self._client.hgetall(key), key)
         return {field.decode(): kind(value) for field, value in reply.items()}
 
     async def _moments(self, key: str, earliest: int) -> dict[str, int]:
-        reply = await self._call(lambda: self._client.hgetall(key))
+        reply = await self._call(lambda: self._client.hgetall(key), key)
         moments = {member.hex(): int.from_bytes(value, "big") for member, value in reply.items()}
         return {member: at for member, at in moments.items() if at >= earliest}
 
@@ -380,10 +416,10 @@ class RedisStore:
     async def _script(
         self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]
     ) -> Any:
-        return await self._call(lambda: script(self._client, keys, arguments), ", ".join(keys[2:5]))
+        return await self._call(lambda: script(self._client, keys, arguments), *keys)
 
-    async def _call(self, command: Any, keys: str = "a key") -> Any:
-        """Run one command.
+    async def _call(self, command: Any, *keys: str) -> Any:
+        """Run one command on some keys.
 
         Raises:
             StoreUnavailableError: not connected, no answer, or an answer that says to try again.
@@ -395,7 +431,12 @@ class RedisStore:
         try:
             return await command()
         except FAILURES as error:
-            raise translate(error, keys) from error
+            if is_wrong_type(error):
+                kinds = [
+                    (key, await self._call(lambda key=key: self._client.type(key))) for key in keys
+                ]
+                raise wrong_type(kinds) from error
+            raise translate(error) from error
 
 
 def _connect(url: str) -> Any:  # two clients without a common type

@@ -4,10 +4,35 @@ from __future__ import annotations
 
 META = "vc:meta"
 
+TYPES = {
+    "head": "hash",
+    "ids": "hash",
+    "id-queue": "list",
+    "cursors": "hash",
+    "sites": "set",
+    "days": "zset",
+    "c": "hash",
+    "p": "hash",
+    "d": "hash",
+    "b": "hash",
+    "l": "hash",
+    "s": "hash",
+    "o": "zset",
+}
+"""What a key of a generation holds, by what follows the generation in its name."""
+
 
 def pointer(partition: int) -> str:
     """Return the key that names the live generation."""
     return f"vc:{{{partition}}}:generation"
+
+
+def type_of(key: str) -> str:
+    """Return what a key of ours holds, as TYPE says it: pointers and salts are texts."""
+    if key == META:
+        return "hash"
+    _, _, rest = key.partition("}:g")
+    return TYPES.get(rest.split(":")[1], "string") if ":" in rest else "string"
 
 
 def salt(day: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import wraps
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+import msgspec
 import redis.exceptions as redis_errors
 
+from services.backends.redis_key import type_of
 from visits.errors import (
     PartitionStoppedError,
     StoppedState,
@@ -17,6 +20,8 @@ from visits.errors import (
 )
 
 Argument = str | bytes | int
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
 
 BEGIN = """
 local pointer = redis.call('GET', KEYS[1])
@@ -71,14 +76,47 @@ def packaged(name: str) -> Script:
     return Script((files(__package__) / name).read_text(encoding="utf-8"))
 
 
-def translate(error: Exception, key: str = "a key") -> VisitCounterError:
-    """Return what a Redis client's error means to a service.
+def reads(
+    method: Callable[Arguments, Awaitable[Answer]],
+) -> Callable[Arguments, Coroutine[Any, Any, Answer]]:
+    """Let a method that reads replies refuse what nobody of ours can have written: a number that is none, a field that is missing.
 
-    Only a wrong type of a key is not mended by trying again.
+    Raises:
+        PartitionStoppedError: `store_corrupt`, from the method.
     """
+
+    @wraps(method)
+    async def reading(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+        try:
+            return await method(*args, **kwargs)
+        except (KeyError, IndexError, ValueError, msgspec.MsgspecError) as error:
+            detail = f"{method.__name__}: {type(error).__name__}: {str(error)[:200]}"
+            raise PartitionStoppedError(StoppedState.STORE_CORRUPT, detail) from error
+
+    return reading
+
+
+def is_wrong_type(error: Exception) -> bool:
+    """Claim that a key holds another type than ours: only that is not mended by trying again."""
+    return "WRONGTYPE" in str(error)
+
+
+def wrong_type(found: Sequence[tuple[str, bytes]]) -> PartitionStoppedError:
+    """Return the state of a store in which one of some keys holds another type.
+
+    Args:
+        found: key and the type it was found to have when it was asked for afterwards.
+    """
+    wrong = [
+        f"{key} is a {kind.decode()}, not a {type_of(key)}"
+        for key, kind in found
+        if kind.decode() not in {"none", type_of(key)}
+    ]
+    detail = ", ".join(wrong) or "a key held another type a moment ago"
+    return PartitionStoppedError(StoppedState.STORE_CORRUPT, detail)
+
+
+def translate(error: Exception) -> VisitCounterError:
+    """Return what a Redis client's error means to a service: try again."""
     text = str(error) or type(error).__name__
-    if "WRONGTYPE" in text:
-        return PartitionStoppedError(
-            StoppedState.STORE_CORRUPT, f"{key} holds another type: {text[:200]}"
-        )
     return StoreUnavailableError(f"Redis: {text[:200]}")

@@ -33,7 +33,13 @@ from services.runtime.health import Health
 from services.runtime.opening import new_id
 from services.runtime.settings import Configuration
 from visits.codec import encode_record
-from visits.errors import MENDS, StoppedState, UnavailableError
+from visits.errors import (
+    MENDS,
+    PartitionStoppedError,
+    StoppedState,
+    UnavailableError,
+    VisitCounterError,
+)
 from visits.partition import partition_of
 from visits.record import VERSION, Probe
 
@@ -180,7 +186,7 @@ class IngestPart:
             await self._store.ping()
             await self._salts.refresh(now)
             await self._check_meta()
-        except UnavailableError as error:
+        except (UnavailableError, PartitionStoppedError) as error:
             self._show_store(error)
         else:
             self._show_store(None)
@@ -263,7 +269,7 @@ class IngestPart:
         else:
             log.warning("the log does not answer", reason=str(error))
 
-    def _show_store(self, error: UnavailableError | None) -> None:
+    def _show_store(self, error: VisitCounterError | None) -> None:
         """Show whether the store answers; known salts let ingest go on without it."""
         is_up = error is None
         if is_up == self._is_store_up:
@@ -274,8 +280,8 @@ class IngestPart:
             self._health.notes.pop("store", None)
             log.info("the store answers again")
         else:
-            self._health.notes["store"] = "the store does not answer; views are taken all the same"
-            log.warning("the store does not answer", reason=str(error))
+            self._health.notes["store"] = f"{error}; views are taken all the same"
+            log.warning("the store cannot be used", reason=str(error))
 
     def _on_view(self, address: str) -> None:
         """Watch for a proxy that is not among the trusted ones (DESIGN 4.2)."""

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from services.backends.port import CounterStore
 from visits.counters import DAY_MS, MINUTE_MS
+from visits.errors import PartitionStoppedError, StoppedState
 from visits.pseudonym import SALT_BYTES
 from visits.window import local_day
 
@@ -73,6 +74,9 @@ class SaltKeeper:
         if standing is None:
             ours = self._salts.get(name) or secrets.token_bytes(SALT_BYTES)
             standing = await self._store.put_salt(name, ours)
+        if len(standing) != SALT_BYTES:
+            detail = f"the salt of {name} has {len(standing)} bytes, not {SALT_BYTES}"
+            raise PartitionStoppedError(StoppedState.STORE_CORRUPT, detail)
         self._salts[name] = standing
 
     async def _forget(self, oldest: date, now: int) -> None:
