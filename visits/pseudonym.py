@@ -38,8 +38,6 @@ def pseudonym(salt: bytes, site: str, network: bytes, user_agent: str) -> bytes:
 
     Every part is prefixed with its length (4 bytes, big-endian), so that no two different triples give the same message.
     """
-    message = bytearray()
-    for part in (site.encode(), network, user_agent.encode("utf-8", "surrogateescape")):
-        message += len(part).to_bytes(4, "big")
-        message += part
+    parts = (site.encode(), network, user_agent.encode("utf-8", "surrogateescape"))
+    message = b"".join([len(part).to_bytes(4, "big") + part for part in parts])
     return blake2b(message, digest_size=PSEUDONYM_BYTES, key=salt).digest()

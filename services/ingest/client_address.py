@@ -17,8 +17,8 @@ RECENT_VIEWS = 500
 SUSPECT_SHARE = 0.9
 """Nearly all of the last views from one address: a proxy that is not in `trusted_proxies` (DESIGN 4.2)."""
 
-CHECK_EVERY = 50
-"""How many views lie between two looks at the shares."""
+CHECK_EVERY = 100
+"""How many views lie between two looks at the shares: a look costs as much as the work on a view."""
 
 UNKNOWN = "0.0.0.0"  # noqa: S104  # an address that no client has, not one to listen on
 
@@ -77,25 +77,19 @@ class SuspectWatch:
 
     def __init__(self) -> None:
         """Begin with no views seen."""
-        self._recent: deque[str] = deque()
-        self._counts: Counter[str] = Counter()
-        self._seen = 0
+        self._recent: deque[str] = deque(maxlen=RECENT_VIEWS)
+        self._unchecked = 0
         self.suspect: str | None = None
         """The shared address, while there is one."""
 
     def see(self, address: str) -> bool:
         """Take note of one view's address; return whether `suspect` changed."""
         self._recent.append(address)
-        self._counts[address] += 1
-        if len(self._recent) > RECENT_VIEWS:
-            gone = self._recent.popleft()
-            self._counts[gone] -= 1
-            if not self._counts[gone]:
-                del self._counts[gone]
-        self._seen += 1
-        if self._seen % CHECK_EVERY or len(self._recent) < RECENT_VIEWS:
+        self._unchecked += 1
+        if self._unchecked < CHECK_EVERY or len(self._recent) < RECENT_VIEWS:
             return False
-        top, count = max(self._counts.items(), key=lambda item: item[1])
+        self._unchecked = 0
+        top, count = Counter(self._recent).most_common(1)[0]
         before, self.suspect = self.suspect, top if count >= SUSPECT_SHARE * RECENT_VIEWS else None
         return self.suspect != before
 

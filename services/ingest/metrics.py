@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 
-from services.runtime.metrics import gauge
+from services.runtime.metrics import Series, SeriesFamily, gauge
 from visits.page import OTHER
 from visits.refusal import Refusal
 
@@ -36,19 +36,25 @@ class IngestMetrics:
         self, registry: CollectorRegistry, sites: Iterable[str], waiting: Callable[[], float]
     ) -> None:
         """Register all metrics; `waiting` tells how many records wait for the log."""
-        received = Counter(
-            f"{PREFIX}_received_total", "Requests taken", ["kind"], registry=registry
+        received = SeriesFamily(
+            registry, "counter", f"{PREFIX}_received_total", "Requests taken", "kind", KINDS
         )
         self.received = {kind: received.labels(kind) for kind in KINDS}
-        refused = Counter(
-            f"{PREFIX}_refused_total", "Requests not counted", ["reason"], registry=registry
+        refused = SeriesFamily(
+            registry,
+            "counter",
+            f"{PREFIX}_refused_total",
+            "Requests not counted",
+            "reason",
+            Refusal,
         )
-        self.refused = {reason: refused.labels(str(reason)) for reason in Refusal}
-        self.acknowledged = Counter(
+        self.refused = {reason: refused.labels(reason) for reason in Refusal}
+        self.acknowledged = SeriesFamily(
+            registry,
+            "counter",
             f"{PREFIX}_acknowledged_total",
             "Views acknowledged after the log had them",
-            registry=registry,
-        )
+        ).labels()
         in_flight = Gauge(f"{PREFIX}_in_flight", "Records that wait for the log", registry=registry)
         in_flight.set_function(waiting)
         self.log_up = gauge(registry, f"{PREFIX}_log_up", "1 while the log answers")
@@ -58,16 +64,17 @@ class IngestMetrics:
             f"{PREFIX}_client_address_suspect",
             "1 while nearly all views share one client address: a proxy is not in trusted_proxies",
         )
-        self._views = Counter(
-            f"{PREFIX}_site_views_total", "Views acknowledged", ["site"], registry=registry
+        self._views = SeriesFamily(
+            registry, "counter", f"{PREFIX}_site_views_total", "Views acknowledged", "site"
         )
-        self._last_view = Gauge(
+        self._last_view = SeriesFamily(
+            registry,
+            "gauge",
             f"{PREFIX}_site_last_view_timestamp_seconds",
             "When the last view was acknowledged, Unix seconds",
-            ["site"],
-            registry=registry,
+            "site",
         )
-        self._sites: dict[str, tuple[Counter, Gauge]] = {}
+        self._sites: dict[str, tuple[Series, Series]] = {}
         for site in sorted(sites):
             self._series(site)
 
@@ -76,14 +83,14 @@ class IngestMetrics:
         self.acknowledged.inc(views)
         counter, last_view = self._sites.get(site) or self._series(site)
         counter.inc(views)
-        last_view.set(at / 1000)
+        last_view.value = at / 1000
 
     def refuse_unread(self, reason: Refusal) -> None:
         """Book one request that never became views: a batch, a delta or a body that cannot be read."""
         self.received["unreadable"].inc()
         self.refused[reason].inc()
 
-    def _series(self, site: str) -> tuple[Counter, Gauge]:
+    def _series(self, site: str) -> tuple[Series, Series]:
         """Return the series of a declared site, its own while there is room; sites may be added while this runs."""
         label = site if len(self._sites) < SITES_MAX else OTHER
         found = self._sites[site] = (self._views.labels(label), self._last_view.labels(label))

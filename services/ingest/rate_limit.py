@@ -41,7 +41,9 @@ class RateLimiter:
                 self._buckets.popitem(last=False)
         else:
             tokens, filled_at = bucket
-            tokens = min(self._burst, tokens + max(0.0, now_seconds - filled_at) * self._rate)
+            if now_seconds > filled_at:
+                tokens += (now_seconds - filled_at) * self._rate
+            tokens = min(tokens, self._burst)
             self._buckets.move_to_end(key)
         if tokens < 1.0:
             self._buckets[key] = (tokens, now_seconds)

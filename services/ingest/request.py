@@ -22,6 +22,10 @@ USER_AGENT_LENGTH_MAX = 512
 FORWARDED_LENGTH_MAX = 2048
 """Of a longer X-Forwarded-For only the right end, which our own proxies wrote, is read."""
 
+SPELLINGS_MAX = 1_000
+SPELLING_LENGTH_MAX = 64
+"""Bounds on the names that are remembered."""
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -129,30 +133,44 @@ async def read_body(scope: Scope, receive: Receive, bytes_max: int = BODY_BYTES_
 
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Pick the headers that matter; names come in lower case (ASGI)."""
+    """Pick the headers that matter, whatever the case of their names."""
     found = Headers()
     for name, value in raw:
-        if name == b"user-agent":
-            found.user_agent = value[:USER_AGENT_LENGTH_MAX].decode("latin-1")
-        elif name == b"origin":
-            found.origin = value.decode("latin-1")
-        elif name == b"referer":
-            found.referer = value.decode("latin-1")
-        elif name == b"x-forwarded-for":
-            joined = (
-                f"{found.forwarded},{value.decode('latin-1')}"
-                if found.forwarded
-                else value.decode("latin-1")
-            )
-            found.forwarded = joined[-FORWARDED_LENGTH_MAX:]
-        elif name == b"authorization":
-            found.authorization = value.decode("latin-1")
-        elif name in _PREFETCH_HEADERS:
-            lowered = value.lower()
-            found.is_prefetch |= any(word in lowered for word in _PREFETCH_WORDS)
-        elif name in _PRIVACY_HEADERS:
-            found.asks_privacy |= value.strip() == b"1"
+        known = _SPELLINGS.get(name)
+        if known is None:
+            known = _learn(name)
+        if known:
+            _read_header(found, known, value)
     return found
+
+
+def _read_header(found: Headers, name: bytes, value: bytes) -> None:
+    if name == b"user-agent":
+        found.user_agent = value[:USER_AGENT_LENGTH_MAX].decode("latin-1")
+    elif name == b"origin":
+        found.origin = value.decode("latin-1")
+    elif name == b"referer":
+        found.referer = value.decode("latin-1")
+    elif name == b"x-forwarded-for":
+        text = value.decode("latin-1")
+        joined = f"{found.forwarded},{text}" if found.forwarded else text
+        found.forwarded = joined[-FORWARDED_LENGTH_MAX:]
+    elif name == b"authorization":
+        found.authorization = value.decode("latin-1")
+    elif name in _PREFETCH_HEADERS:
+        lowered = value.lower()
+        found.is_prefetch |= any(word in lowered for word in _PREFETCH_WORDS)
+    elif name in _PRIVACY_HEADERS:
+        found.asks_privacy |= value.strip() == b"1"
+
+
+def _learn(name: bytes) -> bytes:
+    """Return a name in lower case if the header matters, else nothing; remember some spellings."""
+    lowered = name.lower()
+    known = lowered if lowered in _MATTERING else b""
+    if len(_SPELLINGS) < SPELLINGS_MAX and len(name) <= SPELLING_LENGTH_MAX:
+        _SPELLINGS[name] = known
+    return known
 
 
 _PREFETCH_HEADERS = frozenset({b"purpose", b"sec-purpose", b"x-purpose", b"x-moz"})
@@ -161,6 +179,14 @@ _PREFETCH_WORDS = (b"prefetch", b"preview", b"prerender")
 
 _PRIVACY_HEADERS = frozenset({b"dnt", b"sec-gpc"})
 """Do Not Track and Global Privacy Control: `1` asks not to be told apart."""
+
+_MATTERING = frozenset(
+    {b"user-agent", b"origin", b"referer", b"x-forwarded-for", b"authorization"}
+    | _PREFETCH_HEADERS
+    | _PRIVACY_HEADERS
+)
+_SPELLINGS: dict[bytes, bytes] = {}
+"""What `_learn` said of names as they were written: a browser sends fifteen headers, of which three matter."""
 
 
 def _is_above(digits: bytes, limit: int) -> bool:

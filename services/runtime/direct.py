@@ -20,7 +20,7 @@ class DirectRequest(Protocol):
     """A POST with its whole body.
 
     Attributes:
-        headers: names in lower case.
+        headers: names as they were sent, in any case.
         body: bounded by what is read from a connection at once.
         peer: the address at the other end of the connection; empty where it has none.
     """

@@ -88,8 +88,11 @@ class DirectProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a message; uvicorn's scope is made only for the usual way."""
         self.url = b""
-        self.expect_100_continue = False
         self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header as it is; there are a dozen and more in a request, and most matter to nobody."""
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
@@ -153,10 +156,11 @@ class DirectProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def _begin_usual_way(self) -> None:
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
         super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.headers.extend(headers)
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
         super().on_headers_complete()
 
 

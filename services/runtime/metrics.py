@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from weakref import WeakKeyDictionary
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, Metric
+from prometheus_client.registry import Collector
 
 _gauges: WeakKeyDictionary[CollectorRegistry, dict[str, Gauge]] = WeakKeyDictionary()
 
@@ -23,3 +24,66 @@ def gauge(registry: CollectorRegistry, name: str, doc: str, labels: Sequence[str
     if name not in known:
         known[name] = Gauge(name, doc, labels, registry=registry)
     return known[name]
+
+
+class Series:
+    """One number of the hot path: prometheus-client's own take a lock and look at their labels at every step."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def inc(self, amount: float = 1) -> None:
+        """Add to it; called in the event loop alone."""
+        self.value += amount
+
+
+class SeriesFamily(Collector):
+    """A metric whose series are plain numbers, read when they are asked for."""
+
+    def __init__(  # as prometheus-client's own
+        self,
+        registry: CollectorRegistry,
+        kind: str,
+        name: str,
+        doc: str,
+        label: str = "",
+        values: Iterable[str] = (),
+    ) -> None:
+        """Register it.
+
+        Args:
+            registry: the process's own.
+            kind: `counter` or `gauge`.
+            name: full name; a counter's ends in `_total`.
+            doc: what it means.
+            label: the name of its one label; without, there is one series.
+            values: of the label; each has a series from the start.
+        """
+        self._metric = name, doc, kind
+        self._label = label
+        self._series: dict[str, Series] = {}
+        for value in values if label else ("",):
+            self.labels(value)
+        registry.register(self)
+
+    def labels(self, value: str = "") -> Series:
+        """Return the series of one value of the label, made if there is none; the caller bounds how many."""
+        found = self._series.get(value)
+        if found is None:
+            found = self._series[value] = Series()
+        return found
+
+    def describe(self) -> Iterator[Metric]:
+        """Return the metric without its series: how the registry finds a name that is taken."""
+        name, doc, kind = self._metric
+        yield Metric(name.removesuffix("_total"), doc, kind)
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the metric as it is now."""
+        for metric in self.describe():
+            for value, series in self._series.items():
+                labels = {self._label: value} if self._label else {}
+                metric.add_sample(self._metric[0], labels, series.value)
+            yield metric
