@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from rich.table import Table
 from services.cli.option import Config, SiteId, configuration, site_of
 from services.runtime.clock import now_ms
 from services.runtime.settings import CONFIG_NAME, environment_keys
+from services.runtime.toml_file import write_text
 from visits.errors import SettingsError
 from visits.window import iso
 
@@ -40,6 +42,8 @@ rate_limit_per_second = 50                 # per site and address, 0 = off
 lang = "vi"
 timezone = "Asia/Ho_Chi_Minh"
 """
+
+LIVE = "running services take it within two seconds"
 
 console = Console()
 
@@ -88,6 +92,8 @@ def check(config: Config = None) -> None:
     if not settings.server.trusted_proxies:
         console.print("no trusted proxies: right only if browsers reach this server directly")
     _print_sites(config)
+    if found.declared.faults:
+        raise SettingsError("\n".join(fault.reason for fault in found.declared.faults))
 
 
 def site_add(
@@ -113,18 +119,19 @@ def site_add(
     values |= {"windows": windows, "metric": metric, "test": test}
     path = config or Path(CONFIG_NAME)
 
+    if path.is_file() and site in configuration(path).sites:
+        msg = f"site {site!r} is declared already; `visit-counter site show {site}` shows it"
+        raise SettingsError(msg)
+
     def add(document: tomlkit.TOMLDocument) -> None:
         sites = document.setdefault("sites", tomlkit.table(is_super_table=True))
-        if site in sites:
-            msg = f"site {site!r} is declared already in {path}"
-            raise SettingsError(msg)
         table = tomlkit.table()
         for key, value in values.items():
             if value:
                 table.add(key, value)
         sites[site] = table
 
-    _edit(path, add)
+    _edit(path, path, add)
     found = site_of(configuration(path), site)
     print(f'<script async src="{BASE_URL_HINT}/widget/v1.js" data-site="{found.id}"></script>')
     print(f'<visit-counter site="{found.id}"></visit-counter>')
@@ -146,27 +153,29 @@ def site_show(site: Annotated[str, typer.Argument(help="Its id.")], config: Conf
 
 def site_close(site: Annotated[str, typer.Argument(help="Its id.")], config: Config = None) -> None:
     """Close a site: it is read as before, and no longer counts."""
-    site_of(configuration(config), site)
 
-    def close(document: tomlkit.TOMLDocument) -> None:
-        _table(document, site)["closed"] = iso(now_ms())
+    def close(table: Any) -> None:
+        table["closed"] = iso(now_ms())
 
-    _edit(config or Path(CONFIG_NAME), close)
-    console.print(f"{site} is closed")
+    _edit_site(config, site, close)
+    console.print(f"{site} is closed; {LIVE}")
 
 
 def token_new(site: SiteId, config: Config = None) -> None:
     """Make a bearer token for a site; it is shown once and kept as a hash."""
-    site_of(configuration(config), site)
+    before = site_of(configuration(config), site).settings.tokens
     token = secrets.token_urlsafe(32)
     digest = "sha256:" + hashlib.sha256(token.encode()).hexdigest()
 
-    def add(document: tomlkit.TOMLDocument) -> None:
-        _table(document, site).setdefault("tokens", tomlkit.array()).append(digest)
+    def add(table: Any) -> None:
+        # The tokens of [defaults] go on beside it.
+        table.setdefault("tokens", list(before)).append(digest)
 
-    _edit(config or Path(CONFIG_NAME), add)
+    _edit_site(config, site, add)
     print(token)  # to be piped
-    print(f"kept as {digest[:20]}…; this is the only time the token is shown", file=sys.stderr)
+    print(
+        f"kept as {digest[:20]}…; this is the only time the token is shown; {LIVE}", file=sys.stderr
+    )
 
 
 def token_revoke(
@@ -176,15 +185,19 @@ def token_revoke(
         str, typer.Option(help="Only tokens whose hash begins so; default: all of the site.")
     ] = "sha256:",
 ) -> None:
-    """Revoke tokens of a site."""
+    """Revoke tokens of a site; running services take it within about two seconds."""
     before = site_of(configuration(config), site).settings.tokens
     kept = [digest for digest in before if not digest.startswith(prefix)]
+    if before and len(kept) == len(before):
+        begins = ", ".join(digest[:20] + "…" for digest in before)
+        msg = f"no token of {site} begins with {prefix!r}; there are {begins}"
+        raise SettingsError(msg)
 
-    def revoke(document: tomlkit.TOMLDocument) -> None:
-        _table(document, site)["tokens"] = kept
+    def revoke(table: Any) -> None:
+        table["tokens"] = kept
 
-    _edit(config or Path(CONFIG_NAME), revoke)
-    console.print(f"revoked {len(before) - len(kept)} of {len(before)} tokens of {site}")
+    _edit_site(config, site, revoke)
+    console.print(f"revoked {len(before) - len(kept)} of {len(before)} tokens of {site}; {LIVE}")
 
 
 def _print_sites(config: Path | None) -> None:
@@ -208,32 +221,55 @@ def _print_sites(config: Path | None) -> None:
         console.print("no sites yet: visit-counter site add my-portal --name 'My portal'")
 
 
-def _table(
-    document: tomlkit.TOMLDocument, site: str
-) -> Any:  # tomlkit's tables have no common type
-    """Return a site's table in the file.
+def _edit_site(config: Path | None, site: str, change: Callable[[Any], None]) -> None:
+    """Change a site where it is declared: its own file in `sites_dir`, or its table in the configuration.
 
     Raises:
-        SettingsError: it is declared elsewhere.
+        SettingsError: it is not declared, or the change cannot be used.
     """
-    sites = document.get("sites", {})
-    if site not in sites:
-        msg = f"site {site!r} is declared in sites_dir: edit its own file"
+    path = config or Path(CONFIG_NAME)
+    found = configuration(config)
+    site_of(found, site)
+    own = found.declared.files.get(site)
+    if own is not None:
+        _edit(own, path, change)
+    elif site in found.settings.sites and path.is_file():
+        _edit(path, path, lambda document: change(document["sites"][site]))
+    else:
+        msg = f"site {site!r} is declared by the environment, not in {path}: change it there"
         raise SettingsError(msg)
-    return sites[site]
 
 
-def _edit(path: Path, change: Any) -> None:  # a function on a tomlkit document
-    """Change the file in place, comments kept, and take the change back if the result cannot be used."""
-    if not path.is_file():
-        msg = f"{path}: no such file; `visit-counter init` writes one"
+def _edit(file: Path, config: Path, change: Callable[[Any], None]) -> None:
+    """Change a file in place, comments kept, and take the change back if the result cannot be used.
+
+    Raises:
+        SettingsError: naming what is wrong.
+    """
+    if not file.is_file():
+        msg = f"{file}: no such file; `visit-counter init` writes one"
         raise SettingsError(msg)
-    before = path.read_text(encoding="utf-8")
+    before = file.read_text(encoding="utf-8")
     document = tomlkit.parse(before)
-    change(document)
-    path.write_text(tomlkit.dumps(document), encoding="utf-8")
     try:
-        configuration(path)
+        change(document)
+    except tomlkit.exceptions.NonExistentKey as error:
+        msg = f"{file}: {error}"
+        raise SettingsError(msg) from error
+    write_text(file, tomlkit.dumps(document))
+    try:
+        _check_file(config, file)
     except SettingsError:
-        path.write_text(before, encoding="utf-8")
+        write_text(file, before)
         raise
+
+
+def _check_file(config: Path, file: Path) -> None:
+    """Read everything as a service would.
+
+    Raises:
+        SettingsError: the configuration, or this file of a site, cannot be used.
+    """
+    for fault in configuration(config).declared.faults:
+        if fault.file is not None and fault.file.resolve() == file.resolve():
+            raise SettingsError(fault.reason)

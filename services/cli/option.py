@@ -37,9 +37,12 @@ def site_of(found: Configuration, site: str) -> Site:
     """Return a declared site.
 
     Raises:
-        SettingsError: naming the sites there are.
+        SettingsError: naming the sites there are, or what is wrong with its file.
     """
     if site not in found.sites:
+        for fault in found.declared.faults:
+            if fault.site == site:
+                raise SettingsError(fault.reason)
         known = ", ".join(sorted(found.sites)) or "none yet"
         msg = f"no site {site!r} is declared (declared: {known}); `visit-counter site add {site}` declares it"
         raise SettingsError(msg)

@@ -22,6 +22,7 @@ from services.runtime.application import Part, create_application, serve
 from services.runtime.backend import Backends, make_backends
 from services.runtime.health import Health
 from services.runtime.logs import configure_logging
+from services.runtime.reload import ReloadPart
 from services.runtime.settings import CONFIG_NAME, Configuration
 from visits.errors import SettingsError
 
@@ -69,6 +70,7 @@ def up(
             IngestPart(found, event_log, store, health, registry),
             AggregatorPart(found, event_log, store, health, registry),
             ApiPart(found, event_log, store, health, registry, demo=is_demo),
+            ReloadPart(found, health, registry),
             *demo,
         ]
 
@@ -88,7 +90,10 @@ def ingest(config: Config = None, host: Host = "127.0.0.1", port: Port = 8081) -
     _run(
         "visit-counter ingest",
         configuration(config),
-        lambda found, pair, health, registry: [IngestPart(found, *pair, health, registry)],
+        lambda found, pair, health, registry: [
+            IngestPart(found, *pair, health, registry),
+            ReloadPart(found, health, registry),
+        ],
         host,
         port,
     )
@@ -110,7 +115,10 @@ def api(config: Config = None, host: Host = "127.0.0.1", port: Port = 8083) -> N
     _run(
         "visit-counter api",
         configuration(config),
-        lambda found, pair, health, registry: [ApiPart(found, *pair, health, registry)],
+        lambda found, pair, health, registry: [
+            ApiPart(found, *pair, health, registry),
+            ReloadPart(found, health, registry),
+        ],
         host,
         port,
         only_store=True,

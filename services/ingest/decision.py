@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 
 from msgspec import Struct
 
@@ -28,7 +27,6 @@ VISITOR_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 STORED_VISITOR_PATTERN = re.compile(r"[A-Za-z0-9_-]{16,64}")
 """A visitor as a browser keeps it where the site says `identity = "storage"` (DESIGN 3.5)."""
 
-CACHE_SIZE = 10_000
 QUOTE_LENGTH_MAX = 120
 
 
@@ -75,7 +73,6 @@ class Rules:
         """Decide for `sites`."""
         self._sites = sites
         self._limiter = limiter
-        self._allows_origin = lru_cache(CACHE_SIZE)(self._check_origin)
         self.steps: tuple[Callable[[Arrival], Refused | None], ...] = (
             self.refuse_closed_site,
             self.refuse_origin,
@@ -119,7 +116,7 @@ class Rules:
         if not arrival.site.settings.origins:
             return None
         origin = arrival.headers.origin or arrival.headers.referer
-        if not origin or self._allows_origin(arrival.site.id, origin):
+        if not origin or arrival.site.allows_origin(origin):
             return None
         return Refused(
             Refusal.ORIGIN,
@@ -189,12 +186,6 @@ class Rules:
             return None
         why = why_bot(arrival.headers.user_agent)
         return None if why is None else Refused(Refusal.BOT, why)
-
-    def _check_origin(self, site: str, origin: str) -> bool:
-        try:
-            return self._sites[site].allows_origin(origin)
-        except ValueError:
-            return False
 
 
 def _origin_of(text: str) -> str:

@@ -7,7 +7,6 @@ Changes together with DESIGN 4.2 and the README's configuration table.
 from __future__ import annotations
 
 import os
-import tomllib
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,8 +21,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from services.runtime.site import Site, SiteSettings, make_site
+from services.runtime.site import SiteSettings
+from services.runtime.site_source import Declared, SiteSource
 from services.runtime.site_table import SiteTable
+from services.runtime.toml_file import explain, read_toml
 from visits.errors import SettingsError
 from visits.state import Parameters
 
@@ -193,6 +194,12 @@ class Configuration(BaseModel):
     sites: SiteTable
     base: Path
     """Folder that relative paths of the configuration start from."""
+    file: Path | None
+    """Where it was read; `None`: there is none."""
+    overrides: dict[str, Any]
+    """What wins over the file."""
+    source: SiteSource
+    declared: Declared
 
     def sqlite_path(self) -> Path:
         """Return the file of the embedded pair."""
@@ -202,7 +209,7 @@ class Configuration(BaseModel):
 def load_configuration(
     path: Path | None, *, year: int, overrides: dict[str, Any] | None = None
 ) -> Configuration:
-    """Read the configuration.
+    """Read the configuration. A file of `sites_dir` that cannot be used is left out, and told in `declared.faults`.
 
     Args:
         path: the file; `None`: `visit-counter.toml` of the current folder if there is one, else defaults alone.
@@ -213,70 +220,39 @@ def load_configuration(
         SettingsError: with key, value and mend, all mistakes at once.
     """
     file = path or Path(CONFIG_NAME)
-    values: dict[str, Any] = {}
-    if path is not None or file.is_file():
-        values = _read_toml(file)
-    values |= overrides or {}
-    try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        raise SettingsError(explain(error, str(file))) from error
-    _check_pair(settings)
-    base = file.resolve().parent if values else Path.cwd()
+    found = file if path is not None or file.is_file() else None
+    settings, text = read_settings(found, overrides or {})
+    base = Path.cwd() if found is None else found.resolve().parent
+    folder = None if settings.sites_dir is None else base / settings.sites_dir
+    source = SiteSource(folder, settings.store.bucket_minutes, year)
+    declared = source.declare(settings.sites, settings.defaults, text, str(file))
+    at_fault = [fault.reason for fault in declared.faults if fault.file is None]
+    if at_fault:
+        raise SettingsError("\n".join(at_fault))
     return Configuration(
-        settings=settings, sites=SiteTable(load_sites(settings, base, year)), base=base
+        settings=settings,
+        sites=SiteTable(declared.sites),
+        base=base,
+        file=found,
+        overrides=overrides or {},
+        source=source,
+        declared=declared,
     )
 
 
-def load_sites(settings: Settings, base: Path, year: int) -> dict[str, Site]:
-    """Make every declared site ready, from the file and from `sites_dir`.
+def read_settings(file: Path | None, overrides: dict[str, Any]) -> tuple[Settings, str]:
+    """Read the settings, and the text of their file.
 
     Raises:
-        SettingsError: naming site, key, value and mend.
+        SettingsError: with key, value and mend.
     """
-    declared = {name: (values, "visit-counter.toml") for name, values in settings.sites.items()}
-    if settings.sites_dir is not None:
-        folder = base / settings.sites_dir
-        if not folder.is_dir():
-            msg = f"sites_dir = {str(settings.sites_dir)!r}: no such folder; make it or take the line out"
-            raise SettingsError(msg)
-        for file in sorted(folder.glob("*.toml")):
-            if file.stem in declared:
-                msg = f"{file}: site {file.stem!r} is declared twice; keep one of the two"
-                raise SettingsError(msg)
-            declared[file.stem] = (_read_toml(file), str(file))
-    defaults = settings.defaults.model_dump(exclude_unset=True)
-    sites = {}
-    for name, (values, origin) in declared.items():
-        try:
-            merged = SiteSettings(**(defaults | values))
-        except ValidationError as error:
-            raise SettingsError(explain(error, f"{origin}, [sites.{name}]")) from error
-        sites[name] = make_site(name, merged, settings.store.bucket_minutes, year)
-    return sites
-
-
-def explain(error: ValidationError, origin: str) -> str:
-    """Turn pydantic's findings into lines of key, value and mend."""
-    lines = []
-    for found in error.errors():
-        key = ".".join(str(part) for part in found["loc"])
-        if found["type"] == "extra_forbidden":
-            lines.append(f"{origin}: {key}: no such key; check its spelling or take it out")
-        else:
-            lines.append(f"{origin}: {key} = {found['input']!r}: {found['msg']}")
-    return "\n".join(lines)
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
+    values, text = ({}, "") if file is None else read_toml(file)
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        msg = f"{file}: no such file; `visit-counter init` writes one"
-        raise SettingsError(msg) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        msg = f"{file}: {error}"
-        raise SettingsError(msg) from error
+        settings = Settings(**(values | overrides))
+    except ValidationError as error:
+        raise SettingsError(explain(error, str(file or CONFIG_NAME), text)) from error
+    _check_pair(settings)
+    return settings, text
 
 
 def _check_scheme(url: str, schemes: tuple[str, ...]) -> str:

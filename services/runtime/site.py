@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Literal
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from services.runtime.origin import declared_origin, origin_matcher
 from visits.counters import Metric
 from visits.errors import SettingsError
 from visits.fold import ONLINE_MINUTES_MAX
@@ -18,8 +18,6 @@ from visits.page import OTHER, canonical_page
 from visits.pattern import compile_pattern, matcher
 from visits.record import SITE_PATTERN
 from visits.window import Windows, check_zone
-
-_ORIGIN = re.compile(r"https?://(\*\.)?[^/*?#\s]+")
 
 
 class SiteSettings(BaseModel):
@@ -60,11 +58,7 @@ class SiteSettings(BaseModel):
     @field_validator("origins")
     @classmethod
     def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in origins:
-            if not _ORIGIN.fullmatch(origin):
-                msg = f'{origin!r} is no origin; write scheme and host, e.g. "https://portal.example" or "https://*.example"'
-                raise ValueError(msg)
-        return tuple(origin.lower() for origin in origins)
+        return tuple(declared_origin(origin) for origin in origins)
 
     @field_validator("timezone")
     @classmethod
@@ -102,6 +96,7 @@ class Site(msgspec.Struct, frozen=True):
         zone: its time zone.
         has_own_page: claims that a canonical page may have a counter of its own.
         query_keys: as a set.
+        allows_origin: claims that pages of an origin (or of a URL of it) may use this site's counter.
     """
 
     id: str
@@ -109,6 +104,7 @@ class Site(msgspec.Struct, frozen=True):
     zone: ZoneInfo
     has_own_page: Callable[[str], bool]
     query_keys: frozenset[str]
+    allows_origin: Callable[[str], bool]
 
     def page(self, address: str) -> str:
         """Return the page an address counts for: canonical, or `(other)` where the site's patterns leave it out.
@@ -118,21 +114,6 @@ class Site(msgspec.Struct, frozen=True):
         """
         page = canonical_page(address, self.query_keys, ignore_case=self.settings.ignore_case)
         return page if page == OTHER or self.has_own_page(page) else OTHER
-
-    def allows_origin(self, origin: str) -> bool:
-        """Claim that a page of `origin` (scheme, host, port; or a URL of it) may use this site's counter."""
-        if not self.settings.origins:
-            return True
-        parts = urlsplit(origin.lower())
-        plain = f"{parts.scheme}://{parts.netloc}"
-        for allowed in self.settings.origins:
-            scheme, _, host = allowed.partition("://")
-            if host.startswith("*."):
-                if parts.scheme == scheme and parts.netloc.endswith(host[1:]):
-                    return True
-            elif plain == allowed:
-                return True
-        return False
 
 
 def make_site(name: str, settings: SiteSettings, bucket_minutes: int, year: int) -> Site:
@@ -166,4 +147,9 @@ def make_site(name: str, settings: SiteSettings, bucket_minutes: int, year: int)
     has_own_page = (
         owns if not settings.exclude_pages else lambda page: owns(page) and not excluded(page)
     )
-    return Site(name, settings, zone, has_own_page, frozenset(settings.query_keys))
+    allows_origin = origin_matcher(settings.origins) if settings.origins else _anywhere
+    return Site(name, settings, zone, has_own_page, frozenset(settings.query_keys), allows_origin)
+
+
+def _anywhere(_origin: str) -> bool:
+    return True

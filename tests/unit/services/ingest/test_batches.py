@@ -344,6 +344,7 @@ async def test_a_log_that_hangs_costs_no_more_than_the_turns(
     assert {answer.status for answer in answers} == {503}
     assert begun == batches.UNDER_WAY_MAX
     assert (await post(ingest, body)).status == 503
+    assert begun == batches.UNDER_WAY_MAX, "an answered batch keeps its turn until its append ends"
     hanging.set()
     until = time.monotonic() + 10
     while (await post(ingest, body)).status != 202:
