@@ -135,6 +135,20 @@ class SqliteFile:
         """
         return await self._run(self._writer_thread, self._write, operation, unavailable)
 
+    async def write_once(
+        self, operation: Operation[Result], unavailable: type[UnavailableError]
+    ) -> Result:
+        """Run `operation`, which is one statement, as `write` does: such a one is a transaction by itself.
+
+        Python's lock is let go for every step of SQLite, and a busy event loop gives it back late: a commit that is one step is
+        done twice as soon as one of three.
+
+        Raises:
+            UnavailableError: as `write`.
+            PartitionStoppedError: as `write`.
+        """
+        return await self._run(self._writer_thread, self._write_once, operation, unavailable)
+
     async def read(
         self, operation: Operation[Result], unavailable: type[UnavailableError]
     ) -> Result:
@@ -183,17 +197,26 @@ class SqliteFile:
             self._pending -= 1
 
     def _write(self, operation: Operation[Result], unavailable: type[UnavailableError]) -> Result:
+        def transaction(writer: sqlite3.Connection) -> Result:
+            writer.execute("BEGIN IMMEDIATE")
+            try:
+                result = operation(writer)
+                writer.execute("COMMIT")
+            except BaseException:
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")
+                raise
+            return result
+
+        return self._write_once(transaction, unavailable)
+
+    def _write_once(
+        self, operation: Operation[Result], unavailable: type[UnavailableError]
+    ) -> Result:
         assert self._writer is not None
         self._check_identity(unavailable)
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                result = operation(self._writer)
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
+            result = operation(self._writer)
         except sqlite3.Error as error:
             raise translate(error, self.path, unavailable) from error
         # A file that was moved away while this was written would take an acknowledged record with it.

@@ -13,6 +13,12 @@ from services.backends.sqlite_file import SqliteFile
 from visits.codec import DeadRecord, LogRecord
 from visits.errors import LogUnavailableError
 
+STATEMENT_RECORDS_MAX = 500
+"""Records inserted by one statement: three variables each, of the 32,766 there may be (https://sqlite.org/limits.html)."""
+
+GATHER_SECONDS = 0.02
+"""How soon after a fetch that brought records, and all of them, the next one looks: each becomes a commit that appends wait for."""
+
 POLL_SECONDS = 0.2
 """How often an idle consumer looks for what another process appended."""
 
@@ -49,16 +55,15 @@ class SqliteLog:
         if not 0 < len(records) <= BATCH_RECORDS_MAX:
             raise ValueError(f"an append has 1 to {BATCH_RECORDS_MAX} records, not {len(records)}")
 
-        def insert(connection: sqlite3.Connection) -> int:
-            received = _now_ms()
-            before = _end(connection)
-            connection.executemany(
-                "INSERT INTO log (received, key, value) VALUES (?, ?, ?)",
-                [(received, key, value) for key, value in records],
+        received = _now_ms()
+        if len(records) <= STATEMENT_RECORDS_MAX:
+            first = await self._file.write_once(
+                lambda connection: _insert(connection, received, records), LogUnavailableError
             )
-            return before
-
-        first = await self._file.write(insert, LogUnavailableError)
+        else:
+            first = await self._file.write(
+                lambda connection: _insert_all(connection, received, records), LogUnavailableError
+            )
         for consumer in self._consumers:
             consumer.wake()
         return first
@@ -106,6 +111,7 @@ class SqliteConsumer:
         self._news = asyncio.Event()
         self._epoch = 0
         self._position: int | None = None
+        self._gather_until = 0.0
 
     def wake(self) -> None:
         """Say that records were appended."""
@@ -127,6 +133,7 @@ class SqliteConsumer:
     async def fetch(self, wait_seconds: float) -> list[Fetched]:
         """Return what has arrived, after at most `wait_seconds`; see `LogConsumer`."""
         until = time.monotonic() + wait_seconds
+        await asyncio.sleep(min(wait_seconds, self._gather_until - time.monotonic()))
         while True:
             self._news.clear()
             fetched = await self._read()
@@ -172,7 +179,33 @@ class SqliteConsumer:
         records = tuple(LogRecord(*row) for row in rows)
         if records:
             self._position = records[-1].position + 1
+            if len(records) < BATCH_RECORDS_MAX:
+                self._gather_until = time.monotonic() + GATHER_SECONDS
         return [Fetched(0, epoch, records, end)]
+
+
+def _insert(
+    connection: sqlite3.Connection, received: int, records: Sequence[tuple[bytes, bytes]]
+) -> int:
+    """Insert some records by one statement; return the first one's position."""
+    rows = ",".join(["(?,?,?)"] * len(records))
+    values = [value for key, text in records for value in (received, key, text)]
+    cursor = connection.execute(f"INSERT INTO log (received, key, value) VALUES {rows}", values)  # noqa: S608  # question marks alone
+    assert cursor.lastrowid is not None
+    # Row numbers of one statement follow each other, and a position is its row's number less one.
+    return cursor.lastrowid - len(records)
+
+
+def _insert_all(
+    connection: sqlite3.Connection, received: int, records: Sequence[tuple[bytes, bytes]]
+) -> int:
+    """Insert records in as many statements as it takes, within a transaction; return the first one's position."""
+    first = None
+    for start in range(0, len(records), STATEMENT_RECORDS_MAX):
+        position = _insert(connection, received, records[start : start + STATEMENT_RECORDS_MAX])
+        first = position if first is None else first
+    assert first is not None
+    return first
 
 
 def check_partition(partition: int) -> None:

@@ -6,8 +6,10 @@ A part is a service: ingest, aggregator, api. `visit-counter up` has all three i
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +23,9 @@ from prometheus_client import CollectorRegistry, start_http_server
 from services.runtime.health import Health, health_router
 from services.runtime.problem import install_problem_handlers
 from services.runtime.settings import ServerSettings
+
+SWITCH_SECONDS = 0.0005
+"""How soon a thread that waits for the interpreter gets it from a busy event loop: SQLite's is not to wait the usual 5 ms."""
 
 log = structlog.get_logger()
 
@@ -116,6 +121,14 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, health: Health) -> None:
         super().__init__(config)
         self._health = health
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then fit the interpreter to a process that serves."""
+        await super().startup(sockets)
+        # What is there now stays: the collector need not look through it again, which takes 25 to 40 ms each time.
+        gc.collect()
+        gc.freeze()
+        sys.setswitchinterval(SWITCH_SECONDS)
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """Note the signal, then stop as uvicorn does."""
