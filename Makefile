@@ -1,7 +1,7 @@
 # The commands of the project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit check bench format coverage lock environment tools clean
+.PHONY: help run test unit check bench load format coverage lock environment tools clean
 
 PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
@@ -40,6 +40,13 @@ bench: environment ## Measure rates and latencies on this machine (ARGS="NAME" s
 	@scripts/test-tools.sh bench
 	@$(PYTHON_BIN) -m tests.support.kafka
 	$(PYTHON_BIN) -m tests.bench $(ARGS)
+
+load: environment ## List the load tests; run one with NAME=steady (ARGS="--rate 2000 --duration 60s")
+ifdef NAME
+	$(PYTHON_BIN) -m tests.load.$(subst -,_,$(NAME)) $(ARGS)
+else
+	@$(PYTHON_BIN) -m tests.load
+endif
 
 lock: environment ## Bring uv.lock up to pyproject.toml
 	$(PYTHON_BIN) -m uv lock

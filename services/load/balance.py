@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from time import monotonic
 
 from msgspec import Struct
 
 from services.load.outcome import Outcome, Verdict
-from services.load.reader import Reader, settled_total, views_total
+from services.load.reader import POLL_SECONDS, Reader, settled_totals, views_totals
 from visits.errors import UnavailableError
 
 STANDSTILL_SECONDS_MAX = 30.0
 """How long without progress the counter, or the service, is waited for."""
-
-POLL_SECONDS = 0.1
 
 
 class Balance(Struct, frozen=True):
@@ -32,6 +31,7 @@ class Balance(Struct, frozen=True):
         unknown: sent views that are neither refused nor counted by the service, and were not acknowledged.
         closes: nothing acknowledged is missing, and nothing is counted that was not sent.
         before, after: site → the service's views, all it ever counted.
+        own_difference: by how much the differences in the service's own books (`/balance`) have grown; 0 is right.
         words: one sentence for people.
     """
 
@@ -43,70 +43,81 @@ class Balance(Struct, frozen=True):
     closes: bool
     before: dict[str, int]
     after: dict[str, int]
+    own_difference: int
     words: str
 
 
+class Sent:
+    """What became of the views of each site, by their sender.
+
+    Attributes:
+        acknowledged: site → views answered as counted.
+        open: site → views of which no answer says what became of them.
+        refused: reason → views.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing sent."""
+        self.acknowledged: Counter[str] = Counter()
+        self.open: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+
+    def note(self, site: str, outcome: Outcome) -> None:
+        """Take note of one view."""
+        if outcome.verdict is Verdict.COUNTED:
+            self.acknowledged[site] += 1
+        elif outcome.verdict is Verdict.UNKNOWN:
+            self.open[site] += 1
+        else:
+            self.refused[outcome.reason] += 1
+
+
 def close(
-    outcomes: Mapping[Outcome, int], before: dict[str, int], after: dict[str, int] | None
+    sent: Sent,
+    before: dict[str, int],
+    after: dict[str, int] | None,
+    own_difference: int = 0,
 ) -> Balance:
-    """Close the books of one run.
+    """Close the books of one run, site by site.
 
     Args:
-        outcomes: what became of the views, by their senders.
+        sent: what became of the views, by their sender.
         before: site → the service's views before the first was sent.
         after: the same once all were counted; `None`: the service could not be asked.
+        own_difference: by how much the differences in the service's own books have grown.
     """
-    sent = sum(outcomes.values())
-    acknowledged = sum(n for outcome, n in outcomes.items() if outcome.verdict is Verdict.COUNTED)
-    refused = {
-        outcome.reason: n
-        for outcome, n in sorted(outcomes.items(), key=lambda item: -item[1])
-        if outcome.verdict is Verdict.REFUSED
-    }
-    open_views = sent - acknowledged - sum(refused.values())
-    if after is None:
-        words = "the service does not say what it counted"
-        return Balance(
-            sent,
-            acknowledged,
-            -1,
-            refused,
-            open_views,
-            closes=False,
-            before=before,
-            after={},
-            words=words,
-        )
-    counted = sum(after[site] - before[site] for site in before)
-    missing, surplus = acknowledged - counted, counted - acknowledged - open_views
-    if missing > 0:
-        words = f"{missing} acknowledged views are not counted"
-    elif surplus > 0:
-        words = f"{surplus} more views are counted than were sent: does something else count into the site?"
-    elif open_views:
-        words = f"of {open_views} views without an answer {counted - acknowledged} were counted"
-    else:
-        words = "every view is accounted for"
+    grew = {} if after is None else {site: after[site] - before[site] for site in before}
+    counted, acknowledged = sum(grew.values()), sent.acknowledged.total()
+    missing = sum(max(0, sent.acknowledged[site] - n) for site, n in grew.items())
+    surplus = sum(max(0, n - sent.acknowledged[site] - sent.open[site]) for site, n in grew.items())
+    open_views = sent.open.total()
     return Balance(
-        sent,
-        acknowledged,
-        counted,
-        refused,
+        sent=acknowledged + open_views + sent.refused.total(),
+        acknowledged=acknowledged,
+        counted=-1 if after is None else counted,
+        refused=dict(sent.refused.most_common()),
         unknown=open_views - max(0, min(open_views, counted - acknowledged)),
-        closes=missing <= 0 and surplus <= 0,
+        closes=after is not None and missing == surplus == 0 and own_difference <= 0,
         before=before,
-        after=after,
-        words=words,
+        after=after or {},
+        own_difference=own_difference,
+        words=_words(sent, counted if after is not None else -1, missing, surplus, own_difference),
     )
 
 
-async def totals(reader: Reader, sites: tuple[str, ...]) -> dict[str, int]:
-    """Return each site's views once all that is acknowledged by now is in them.
-
-    Raises:
-        UnavailableError: the service does not answer.
-    """
-    return {site: await settled_total(reader, site, STANDSTILL_SECONDS_MAX) for site in sites}
+def _words(sent: Sent, counted: int, missing: int, surplus: int, own_difference: int) -> str:
+    if counted < 0:
+        return "the service does not say what it counted"
+    if missing:
+        return f"{missing} acknowledged views are not counted"
+    if surplus:
+        return f"{surplus} more views are counted than were sent: does something else count into the site?"
+    if own_difference > 0:
+        return f"the service's own books differ by {own_difference}: see /v1/sites/SITE/balance"
+    if sent.open:
+        open_views, found = sent.open.total(), counted - sent.acknowledged.total()
+        return f"of {open_views} views without an answer {found} were counted"
+    return "every view is accounted for"
 
 
 async def wait_counted(
@@ -122,7 +133,8 @@ async def wait_counted(
     counted, moved_at = -1, monotonic()
     while True:
         try:
-            after = {site: (await views_total(reader, site))[0] for site in before}
+            totals = await views_totals(reader, tuple(before))
+            after = {site: total for site, (total, _) in totals.items()}
         except UnavailableError:
             after = None
         if after is not None:
@@ -137,6 +149,6 @@ async def wait_counted(
         await asyncio.sleep(POLL_SECONDS)
     try:
         # Not before everything in the log is counted: a view counted twice would come late.
-        return await totals(reader, tuple(before))
+        return await settled_totals(reader, tuple(before), STANDSTILL_SECONDS_MAX)
     except UnavailableError:
         return after

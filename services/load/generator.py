@@ -141,15 +141,16 @@ class Generator:
         self.timeline.begin(self.began_ns)
         self._next_due_ns = self.began_ns + self._schedule.due_ns(0)
         end_ns = self.began_ns + self._schedule.duration_ns
-        self.stop_ns = end_ns + round(self._limits.late_seconds * NANOSECONDS)
+        late_ns = round(self._limits.late_seconds * NANOSECONDS)
+        self.stop_ns = self.began_ns if self.is_stopped else end_ns + late_ns
         sweep_ns = 0
         while True:
             now = monotonic_ns()
             self._pump(now)
+            self.timeline.advance(now, self.in_flight, self.sent)
             if now >= sweep_ns:
                 sweep_ns = now + round(SWEEP_SECONDS * NANOSECONDS)
                 self._sweep(now)
-                self.timeline.advance(now, self.in_flight, self.sent)
                 if self._is_over(now):
                     break
             await asyncio.sleep(TICK_SECONDS)

@@ -40,14 +40,16 @@ def plot_svg(result: Result) -> str:
         Line("p50", [(row.second, row.p50_ms) for row in rows if row.p50_ms]),
     ]
     interval = rows[1].second - rows[0].second if len(rows) > 1 else 1
+    # The last answers come after the schedule's end: a row of its own that is no rate.
+    scheduled = [row for row in rows if row.second < result.asked.seconds]
     rates = [
-        Line("due", [(row.second, row.due / interval) for row in rows]),
-        Line("sent", [(row.second, row.sent / interval) for row in rows]),
-        Line("counted", [(row.second, row.counted / interval) for row in rows]),
+        Line("due", [(row.second, row.due / interval) for row in scheduled]),
+        Line("sent", [(row.second, row.sent / interval) for row in scheduled]),
+        Line("counted", [(row.second, row.counted / interval) for row in scheduled]),
     ]
     curves = [
-        Line("due → acknowledged", [(_nines(p), ms) for p, ms in result.latency_curve]),
-        Line("service time", [(_nines(p), ms) for p, ms in result.service_curve]),
+        Line("due → acknowledged", _by_nines(result.latency_curve, result.latency.samples)),
+        Line("service time", _by_nines(result.service_curve, result.service.samples)),
     ]
     rate = result.rate
     title = (
@@ -89,6 +91,12 @@ def plot_svg(result: Result) -> str:
         f'<text x="{LEFT}" y="40" fill="#444">{escape(books)}</text>'
         f"{''.join(panels)}</svg>\n"
     )
+
+
+def _by_nines(curve: Sequence[Point], samples: int) -> list[Point]:
+    """Return a curve on the axis of nines; 1,000 samples say nothing beyond 99.9 %, where the longest of them stands."""
+    end = math.log10(max(samples, 1))
+    return [(min(end, _nines(percent)), ms) for percent, ms in curve]
 
 
 def _nines(percent: float) -> float:

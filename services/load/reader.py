@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,10 @@ from visits.errors import SettingsError, UnavailableError
 
 ANSWER_SECONDS_MAX = 10.0
 FREE_MAX = 32
+POLL_SECONDS = 0.1
 HTTP_OK, HTTP_NOT_FOUND = 200, 404
+OWN_BOOKS_MAX = 10
+"""Of how many sites the service's own books are asked for: closing them takes it a while."""
 
 
 class Reader:
@@ -120,18 +124,10 @@ async def check_is_test(reader: Reader, site: str, allowed: frozenset[str]) -> N
         raise SettingsError(msg)
 
 
-async def views_total(reader: Reader, site: str) -> tuple[int, float]:
-    """Return a site's views in all, and how old the numbers are in seconds.
-
-    Raises:
-        UnavailableError: the service does not answer with numbers.
-    """
-    found = await reader.get_json(f"/v1/sites/{quote(site, safe='')}/counters?metric=views")
-    return int(found["total"]), float(found["lag_seconds"])
-
-
-async def settled_total(reader: Reader, site: str, seconds_max: float) -> int:
-    """Return a site's views once everything acknowledged before this call is in them.
+async def settled_totals(
+    reader: Reader, sites: Sequence[str], seconds_max: float
+) -> dict[str, int]:
+    """Return each site's views once everything acknowledged before this call is in them.
 
     The numbers hold for a moment `lag_seconds` ago; they include what came before this call as soon as that moment lies after it.
 
@@ -139,15 +135,52 @@ async def settled_total(reader: Reader, site: str, seconds_max: float) -> int:
         UnavailableError: the service does not answer, or its numbers stay late for `seconds_max`.
     """
     began = monotonic()
+    found: dict[str, int] = {}
+    waiting = list(sites)
     while True:
         asked = monotonic()
-        total, lag_seconds = await views_total(reader, site)
-        if lag_seconds < asked - began:
-            return total
-        if monotonic() - began > seconds_max:
-            msg = f"the numbers of {site!r} are {lag_seconds:.0f} s late; wait until the aggregator has caught up"
-            raise UnavailableError(msg)
-        await asyncio.sleep(0.1)
+        for site, (total, lag_seconds) in (await views_totals(reader, waiting)).items():
+            if lag_seconds < asked - began:
+                found[site] = total
+            elif monotonic() - began > seconds_max:
+                msg = f"the numbers of {site!r} are {lag_seconds:.0f} s late; wait until the aggregator has caught up"
+                raise UnavailableError(msg)
+        waiting = [site for site in sites if site not in found]
+        if not waiting:
+            return found
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def views_totals(reader: Reader, sites: Sequence[str]) -> dict[str, tuple[int, float]]:
+    """Return each site's views in all, and how old the number is in seconds; some are asked for at once.
+
+    Raises:
+        UnavailableError: the service does not answer with numbers.
+    """
+    found: dict[str, tuple[int, float]] = {}
+    for start in range(0, len(sites), FREE_MAX):
+        some = sites[start : start + FREE_MAX]
+        totals = await asyncio.gather(*(_views_total(reader, site) for site in some))
+        found |= zip(some, totals, strict=True)
+    return found
+
+
+async def _views_total(reader: Reader, site: str) -> tuple[int, float]:
+    found = await reader.get_json(f"/v1/sites/{quote(site, safe='')}/counters?metric=views")
+    return int(found["total"]), float(found["lag_seconds"])
+
+
+async def own_differences(reader: Reader, sites: Sequence[str]) -> dict[str, int]:
+    """Return site → by how much the service's own books differ, of the first few sites; without those it does not tell of."""
+    found: dict[str, int] = {}
+    for site in sites[:OWN_BOOKS_MAX]:
+        try:
+            status, body = await reader.get(f"/v1/sites/{quote(site, safe='')}/balance?days=0")
+            if status == HTTP_OK:
+                found[site] = int(msgspec.json.decode(body)["difference"])
+        except (UnavailableError, msgspec.DecodeError, KeyError, TypeError, ValueError):
+            continue
+    return found
 
 
 async def is_visible(reader: Reader, site: str, position: str) -> bool:

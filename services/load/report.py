@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
 from services.load.result import GENERATOR_BUSY, Percentiles, Result
 
@@ -12,6 +11,8 @@ RATE_LIMIT_HINT = (
     "(server.trusted_proxies), or raise server.rate_limit_per_second"
 )
 
+_NAME_WIDTH = 31
+
 
 def print_result(result: Result, console: Console) -> None:
     """Print what a person wants to know, the verdict last; one fact a line, however narrow the terminal."""
@@ -19,7 +20,8 @@ def print_result(result: Result, console: Console) -> None:
     console.print(
         f"[bold]rate[/]       asked {rate.asked:,.1f}/s, reached {rate.reached:,.1f}/s, acknowledged {rate.acknowledged:,.1f}/s"
     )
-    console.print(_latencies(result))
+    for line in _latencies(result):
+        console.print(line)
     console.print(f"[bold]answers[/]    {_counts(result.statuses) or 'none'}")
     if result.errors:
         console.print(f"[bold]errors[/]     {_counts(result.errors)}")
@@ -45,11 +47,10 @@ def print_result(result: Result, console: Console) -> None:
     console.print(f"[bold]verdict[/]    {stopped}{verdicts[result.exit_status]}")
 
 
-def _latencies(result: Result) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("milliseconds")
-    for name in ("p50", "p90", "p99", "p99.9", "max", "samples"):
-        table.add_column(name, justify="right")
+def _latencies(result: Result) -> list[str]:
+    """Return a table of the distributions that have samples."""
+    names = ("p50", "p90", "p99", "p99.9", "max", "samples")
+    lines = [f"[bold]{'milliseconds':<{_NAME_WIDTH}}{''.join(f'{name:>11}' for name in names)}[/]"]
     rows: tuple[tuple[str, Percentiles], ...] = (
         ("due → acknowledged", result.latency),
         ("due → declined", result.declined),
@@ -60,8 +61,9 @@ def _latencies(result: Result) -> Table:
     for name, found in rows:
         if found.samples:
             figures = (found.p50_ms, found.p90_ms, found.p99_ms, found.p99_9_ms, found.max_ms)
-            table.add_row(name, *(f"{figure:,.2f}" for figure in figures), f"{found.samples:,}")
-    return table
+            told = "".join(f"{figure:>11,.2f}" for figure in figures)
+            lines.append(f"{name:<{_NAME_WIDTH}}{told}{found.samples:>11,}")
+    return lines
 
 
 def _hints(result: Result) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from services.load.balance import Balance, close, totals, wait_counted
+from services.load.balance import STANDSTILL_SECONDS_MAX, Balance, Sent, close, wait_counted
 from services.load.generator import Generator
-from services.load.outcome import Outcome, Verdict, judge_view
+from services.load.outcome import Outcome, judge_view
 from services.load.plan import Plan
-from services.load.reader import Reader, check_is_test
+from services.load.reader import Reader, check_is_test, own_differences, settled_totals
 from services.load.result import (
     REACHED_SHARE,
     SCHEMA,
@@ -48,6 +48,7 @@ class Run:
         self._reader = Reader(parse_target(plan.api_url or plan.url))
         self._workload: Workload = plan.workload()
         self._schedule = Schedule(plan.phases)
+        self._sent = Sent()
         self._probe = VisibleProbe(self._reader, self._workload)
         self.generator = Generator(
             parse_target(plan.url),
@@ -55,7 +56,7 @@ class Run:
             self._schedule,
             plan.limits,
             judge_view,
-            on_outcome=self._probe.see,
+            on_outcome=self._note_outcome,
         )
 
     @property
@@ -77,19 +78,26 @@ class Run:
         plan = self.plan
         for site in plan.site_names:
             await check_is_test(self._reader, site, plan.count_into)
-        before = await totals(self._reader, plan.site_names)
+        own_before = await own_differences(self._reader, plan.site_names)
+        before = await settled_totals(self._reader, plan.site_names, STANDSTILL_SECONDS_MAX)
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self.state = "sending"
         cpu_seconds = time.process_time()
         await self.generator.run()
         cpu_seconds = time.process_time() - cpu_seconds
         self.state = "counting"
-        acknowledged = _count(self.generator.outcomes, Verdict.COUNTED)
+        acknowledged = self._sent.acknowledged.total()
         after = await wait_counted(self._reader, before, acknowledged, self._note_counted)
         await self._probe.finish()
+        own_after = await own_differences(self._reader, tuple(own_before))
         self._reader.close()
-        balance = close(self.generator.outcomes, before, after)
+        grown = sum(max(0, n - own_before[site]) for site, n in own_after.items())
+        balance = close(self._sent, before, after, grown)
         return self._result(started_at, cpu_seconds, balance)
+
+    def _note_outcome(self, number: int, outcome: Outcome, now_ns: int, body: bytes) -> None:
+        self._sent.note(self._workload.site(number), outcome)
+        self._probe.see(number, outcome, now_ns, body)
 
     def _note_counted(self, counted: int) -> None:
         self.counted = counted
@@ -102,7 +110,7 @@ class Run:
             started_at=started_at,
             interrupted=generator.is_stopped,
             asked=_asked(plan, self._schedule),
-            rate=_rate(generator, self._schedule),
+            rate=_rate(generator, self._schedule, balance.acknowledged),
             latency=percentiles(timeline.accepted),
             service=percentiles(timeline.serving),
             declined=percentiles(timeline.declined),
@@ -116,10 +124,6 @@ class Run:
             latency_curve=curve(timeline.accepted),
             service_curve=curve(timeline.serving),
         )
-
-
-def _count(outcomes: dict[Outcome, int], verdict: Verdict) -> int:
-    return sum(n for outcome, n in outcomes.items() if outcome.verdict is verdict)
 
 
 def _asked(plan: Plan, schedule: Schedule) -> Asked:
@@ -139,7 +143,7 @@ def _asked(plan: Plan, schedule: Schedule) -> Asked:
     )
 
 
-def _rate(generator: Generator, schedule: Schedule) -> Rate:
+def _rate(generator: Generator, schedule: Schedule, acknowledged: int) -> Rate:
     """Judge the rate over the schedule, or over the part of it that had passed when the run was stopped."""
     scheduled_ns, due = schedule.duration_ns, schedule.views
     if generator.is_stopped:
@@ -148,9 +152,11 @@ def _rate(generator: Generator, schedule: Schedule) -> Rate:
     seconds = max(scheduled_ns, generator.ended_ns - generator.began_ns) / NANOSECONDS
     asked = due * NANOSECONDS / scheduled_ns
     reached = generator.sent / seconds
-    acknowledged = _count(generator.outcomes, Verdict.COUNTED) / seconds
     return Rate(
-        round(asked, 3), round(reached, 3), round(acknowledged, 3), reached >= REACHED_SHARE * asked
+        round(asked, 3),
+        round(reached, 3),
+        round(acknowledged / seconds, 3),
+        reached >= REACHED_SHARE * asked,
     )
 
 

@@ -60,13 +60,14 @@ class Timeline:
         self.rows: list[Row] = []
         self.accepted, self.declined = Histogram(), Histogram()
         self.serving, self.delay = Histogram(), Histogram()
-        self._began_ns = 0
+        self._began_ns = self._row_ends_ns = 0
         self._due = self._sent = 0
         self._start()
 
     def begin(self, now_ns: int) -> None:
         """Set the start."""
         self._began_ns = now_ns
+        self._row_ends_ns = now_ns + self.interval_seconds * NANOSECONDS
 
     def sent(self, delay_us: int) -> None:
         """Take note of a view sent for the first time."""
@@ -90,9 +91,9 @@ class Timeline:
 
     def advance(self, now_ns: int, in_flight: int, sent: int) -> None:
         """End the interval when its time is over."""
-        end = (len(self.rows) + 1) * self.interval_seconds * NANOSECONDS
-        if now_ns - self._began_ns >= end:
+        if now_ns >= self._row_ends_ns:
             self._end_row(now_ns, in_flight, sent)
+            self._row_ends_ns += self.interval_seconds * NANOSECONDS
 
     def finish(self, now_ns: int, sent: int) -> None:
         """End the last interval, if anything is in it."""
