@@ -22,6 +22,7 @@ from services.runtime.application import Part, create_application, serve
 from services.runtime.backend import Backends, make_backends
 from services.runtime.health import Health
 from services.runtime.logs import configure_logging
+from services.runtime.open_files import raise_open_files_limit
 from services.runtime.reload import ReloadPart
 from services.runtime.settings import CONFIG_NAME, Configuration
 from visits.errors import SettingsError
@@ -138,6 +139,7 @@ def _run(
 ) -> None:
     """Open the backends and serve until told to stop."""
     configure_logging()
+    raise_open_files_limit()
     _check_port(host, port)
 
     async def run() -> None:
