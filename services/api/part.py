@@ -13,7 +13,7 @@ from services.api.balance import BalanceRoutes
 from services.api.counters import CounterRoutes
 from services.api.definitions import DefinitionRoutes
 from services.api.history import HistoryRoutes
-from services.api.hot import put_before_middleware
+from services.api.hot import put_hot_routes
 from services.api.ledger import LedgerRoutes
 from services.api.metrics import HEAD_SUFFIX, ApiMetrics, measured
 from services.api.openapi import ANSWERS
@@ -78,7 +78,7 @@ class ApiPart:
                 "/{path:path}", demo_page, methods=["GET", "HEAD"], include_in_schema=False
             )
         app.include_router(router)
-        put_before_middleware(app, self._readings, self._streams, self._metrics)
+        put_hot_routes(app, self._readings, self._streams, self._metrics)
 
     async def start(self) -> None:
         """Begin to look after the store."""

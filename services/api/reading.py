@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 import structlog
-from starlette.types import Message
 
 from services.api.metrics import ApiMetrics
 from services.backends.port import CounterStore, Reading
 from services.runtime.clock import now_ms
+from services.runtime.direct import head_of
 from services.runtime.problem import ProblemError
 from services.runtime.settings import Configuration
 from services.runtime.site import Site
@@ -78,15 +78,15 @@ class Rendered(msgspec.Struct, frozen=True):
         answer: the numbers.
         body: the JSON.
         tag: the entity tag of the numbers and `stale`, not of the moment (RFC 9110 section 8.8.3).
-        start: the ASGI message of a 200.
-        start_not_modified: the ASGI message of a 304.
+        head: what a 200 begins with (`services.runtime.direct`).
+        head_not_modified: what a 304 begins with.
     """
 
     answer: Answer
     body: bytes
     tag: str
-    start: Message
-    start_not_modified: Message
+    head: bytes
+    head_not_modified: bytes
 
 
 class Readings:
@@ -147,7 +147,7 @@ class Readings:
         """
         key = Key(site.id, metric, windows)
         last = self._rendered.get(key)
-        if last is not None and time.monotonic() - self._read_at[key] < FRESH_SECONDS:
+        if last is not None and self.is_fresh(key):
             return last
         task, since = self._reading.get(key) or self._begin(key, site)
         if last is not None:
@@ -156,6 +156,14 @@ class Readings:
             if not task.done():
                 return _render(key, site, _grown_old(last.answer))
         return await asyncio.shield(task)
+
+    def fresh_one(self, key: Key) -> Rendered | None:
+        """Return a site's numbers if they are fresh enough to be given out again."""
+        return self._rendered[key] if self.is_fresh(key) else None
+
+    def is_fresh(self, key: Key) -> bool:
+        """Claim that the numbers were read within `FRESH_SECONDS`."""
+        return time.monotonic() - self._read_at.get(key, -FRESH_SECONDS) < FRESH_SECONDS
 
     def _begin(self, key: Key, site: Site) -> tuple[asyncio.Task[Rendered], float]:
         """Begin the one reading that all who ask now share."""
@@ -287,24 +295,17 @@ def _render(key: Key, site: Site, answer: Answer) -> Rendered:
     """Return an answer as bytes, with the messages that begin it."""
     body = _encoder.encode(as_json(site, key.metric, key.windows, answer))
     tag = tag_of(f"{key.metric}{key.windows}{answer.numbers}{answer.stale}")
-    headers = CORS | {"Cache-Control": CACHED, "ETag": tag}
-    content = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    headers = [
+        (name.lower().encode(), value.encode())
+        for name, value in (CORS | {"Cache-Control": CACHED, "ETag": tag}).items()
+    ]
     return Rendered(
         answer,
         body,
         tag,
-        response_start(HTTP_OK, headers | content),
-        response_start(HTTP_NOT_MODIFIED, headers),
+        head_of(HTTP_OK, [*headers, (b"content-type", b"application/json")]),
+        head_of(HTTP_NOT_MODIFIED, headers),
     )
-
-
-def response_start(status: int, headers: dict[str, str]) -> Message:
-    """Return the ASGI message that begins a response."""
-    return {
-        "type": "http.response.start",
-        "status": status,
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-    }
 
 
 def _grown_old(answer: Answer) -> Answer:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from itertools import islice
 
 from fastapi import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from services.api.metrics import ApiMetrics
-from services.api.reading import CORS, Key, Readings, Rendered, response_start
+from services.api.reading import CORS, Key, Readings, Rendered
 from services.runtime.health import Health
 from services.runtime.problem import ProblemError
 
@@ -41,7 +41,11 @@ HEADERS = CORS | {
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",
 }
-_START = response_start(200, HEADERS)
+_START: Message = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()],
+}
 
 
 class Subscriber:

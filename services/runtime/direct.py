@@ -17,7 +17,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class DirectRequest(Protocol):
-    """A POST with its whole body.
+    """A POST with its whole body, or a GET.
 
     Attributes:
         headers: names as they were sent, in any case.
@@ -29,16 +29,17 @@ class DirectRequest(Protocol):
     body: bytes
     peer: str
 
-    def respond(self, head: bytes, body: bytes) -> None:
+    def respond(self, head: bytes, body: bytes | None) -> None:
         """Answer, once; who went away is not told. Never raises.
 
         Args:
             head: as `head_of` makes it.
-            body: whole.
+            body: whole; `None` where the status has none (304).
         """
 
 
 Handler = Callable[[DirectRequest], None]
+Finder = Callable[[bytes], Handler | None]
 
 
 def head_of(status: int, headers: Headers) -> bytes:
@@ -56,3 +57,18 @@ def direct_routes(app: FastAPI) -> dict[bytes, Handler]:
     """Return the direct routes of an application."""
     found: dict[bytes, Handler] = getattr(app.state, "direct_routes", {})
     return found
+
+
+def add_direct_reader(app: FastAPI, find: Finder) -> None:
+    """Let GETs of the URLs (path and query) that `find` knows a handler for go the direct way; called before the server starts."""
+    app.state.direct_reader = find
+
+
+def direct_reader(app: FastAPI) -> Finder:
+    """Return the finder of an application; one that knows no URL where there is none."""
+    found: Finder = getattr(app.state, "direct_reader", _find_nothing)
+    return found
+
+
+def _find_nothing(_url: bytes) -> Handler | None:
+    return None

@@ -1,6 +1,6 @@
 """uvicorn's HTTP protocol with a direct way for hot routes (`services/runtime/direct.py`).
 
-A request goes the direct way when it is a POST to a direct route, complete with what was just read, with nothing before it
+A request goes the direct way when it is a POST to a direct route or a GET of one, complete with what was just read, with nothing before it
 unanswered and nothing that the client has not read yet. Everything else goes uvicorn's way, with its time-outs, limits and order
 of answers. This class looks at fields of `HttpToolsProtocol`; `tests/integration/test_direct_protocol.py` holds both ways against
 each other on a real socket.
@@ -15,7 +15,14 @@ import structlog
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from services.runtime.direct import Handler, Headers, direct_routes, head_of
+from services.runtime.direct import (
+    Finder,
+    Handler,
+    Headers,
+    direct_reader,
+    direct_routes,
+    head_of,
+)
 
 log = structlog.get_logger()
 
@@ -48,16 +55,18 @@ class _Cycle:
         self.response_complete = False
         self.message_event = _UNHEARD
 
-    def respond(self, head: bytes, body: bytes) -> None:
+    def respond(self, head: bytes, body: bytes | None) -> None:
         """Answer in one write."""
         protocol = self._protocol
         self.response_complete = True
         if self.disconnected or protocol.transport.is_closing():
             return
-        length = b"content-length: %d\r\n" % len(body)
+        # A 304 says no length: it would be that of the answer it stands for (RFC 9110 section 8.6).
+        length = b"" if body is None else b"content-length: %d\r\n" % len(body)
         if not self.keep_alive:
             length += b"connection: close\r\n"
-        protocol.transport.write(b"".join((head, protocol.common_head(), length, b"\r\n", body)))
+        parts = (head, protocol.common_head(), length, b"\r\n", body or b"")
+        protocol.transport.write(b"".join(parts))
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()
@@ -67,6 +76,7 @@ class DirectProtocol(HttpToolsProtocol):
     """One connection."""
 
     routes: Mapping[bytes, Handler] = {}
+    find_reader: Finder
     """Set by `protocol_for`, for an application."""
 
     _common_head: tuple[Headers | None, bytes] = (None, b"")
@@ -96,8 +106,13 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
-        handler = self.routes.get(self.url)
-        if handler is not None and self._is_usual_post():
+        method = self.parser.get_method()
+        handler = None
+        if method == b"POST":
+            handler = self.routes.get(self.url)
+        elif method == b"GET":
+            handler = self.find_reader(self.url)
+        if handler is not None and self._is_usual():
             self._handler = handler
         else:
             self._begin_usual_way()
@@ -134,13 +149,9 @@ class DirectProtocol(HttpToolsProtocol):
             DirectProtocol._common_head = (headers, text)
         return text
 
-    def _is_usual_post(self) -> bool:
-        parser = self.parser
+    def _is_usual(self) -> bool:
         return (
-            parser.get_method() == b"POST"
-            and self._is_answered()
-            and not self.flow.write_paused
-            and not parser.should_upgrade()
+            self._is_answered() and not self.flow.write_paused and not self.parser.should_upgrade()
         )
 
     def _is_answered(self) -> bool:
@@ -166,4 +177,8 @@ class DirectProtocol(HttpToolsProtocol):
 
 def protocol_for(app: FastAPI) -> type[DirectProtocol]:
     """Return the protocol of an application's server."""
-    return type("ApplicationProtocol", (DirectProtocol,), {"routes": direct_routes(app)})
+    of_application = {
+        "routes": direct_routes(app),
+        "find_reader": staticmethod(direct_reader(app)),
+    }
+    return type("ApplicationProtocol", (DirectProtocol,), of_application)

@@ -58,7 +58,8 @@ class Api:
         self.store: SqliteStore
         self.log, self.store = open_sqlite(directory / "x.db")
         self.health = Health()
-        registry = CollectorRegistry()
+        self.configuration = configuration
+        self.registry = registry = CollectorRegistry()
         self.part = ApiPart(configuration, None, self.store, self.health, registry)
         self.app: FastAPI = create_application(
             "test", [self.part], self.health, registry, configuration.settings.server

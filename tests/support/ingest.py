@@ -45,10 +45,10 @@ class _Direct:
         self.peer = ADDRESS
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
-    def respond(self, head: bytes, body: bytes) -> None:
+    def respond(self, head: bytes, body: bytes | None) -> None:
         line, *lines = head.decode().removesuffix("\r\n").split("\r\n")
         names = dict(text.split(": ", 1) for text in lines)
-        self.answer.set_result(Answer(int(line.split()[1]), names, body))
+        self.answer.set_result(Answer(int(line.split()[1]), names, body or b""))
 
 
 class Ingest:
