@@ -2,54 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
 from services.api.answer import json_answer
 from services.api.reading import Readings, tag_of
-from services.runtime.site import Site
+from services.api.words import NOT_COUNTED, NOTES, PERIODS, WORDS, Language
+from services.runtime.site import Site, SiteSettings
 from visits.counters import MINUTE_MS
-from visits.refusal import QUIET
 from visits.state import Parameters
 from visits.window import ROLLING_DAYS
-
-WORDS: dict[str, dict[str, tuple[str, str]]] = {
-    "vi": {
-        "view": ("lượt xem", "một trang được hiển thị một lần"),
-        "visit": (
-            "lượt truy cập",
-            "một chuỗi lượt xem của một người trên một trang, không ngắt quãng quá 30 phút; không cắt lúc nửa đêm",
-        ),
-        "visitor": (
-            "khách",
-            "một bí danh của một trang trong một ngày; khách của tuần là tổng khách các ngày",
-        ),
-        "online": (
-            "đang online",
-            "số người xem trang trong vài phút vừa qua, mỗi người tính một lần",
-        ),
-        "total": ("tổng", "số chuyển từ bộ đếm cũ + số đã đếm + số đã hiệu chỉnh"),
-        "not_counted": ("không đếm", "robot, tải trước, lượt của chính mình, lượt gửi lại cùng mã"),
-    },
-    "en": {
-        "view": ("view", "a page shown once"),
-        "visit": (
-            "visit",
-            "a run of one reader's events on one site without a gap above 30 minutes; not cut at midnight",
-        ),
-        "visitor": (
-            "visitor",
-            "one pseudonym of one site on one local day; visitors of a week are the days' visitors added up",
-        ),
-        "online": ("online", "readers seen in the last minutes, each once"),
-        "total": ("total", "carried over + counted + corrected"),
-        "not_counted": (
-            "not counted",
-            "robots, prefetches, one's own visits, repeats of the same id",
-        ),
-    },
-}
 
 
 class DefinitionRoutes:
@@ -62,9 +25,7 @@ class DefinitionRoutes:
     async def definitions(
         self,
         request: Request,
-        lang: Annotated[
-            Literal["vi", "en"] | None, Query(description="default: the site's, else vi")
-        ] = None,
+        lang: Annotated[Language | None, Query(description="default: the site's, else vi")] = None,
         site: Annotated[str | None, Query(description="adds the site's own settings")] = None,
     ) -> Response:
         """Say what the numbers mean."""
@@ -75,24 +36,37 @@ class DefinitionRoutes:
         return json_answer(request, body, tag_of(repr(body)))
 
 
-def definitions(lang: str, parameters: Parameters, site: Site | None) -> dict[str, Any]:
+def definitions(lang: Language, parameters: Parameters, site: Site | None) -> dict[str, Any]:
     """Return the definitions in a language, with a site's own settings if one is named."""
+    settings = SiteSettings() if site is None else site.settings
+    figures = {
+        "visit_gap_minutes": parameters.visit_gap_ms // MINUTE_MS,
+        "online_minutes": settings.online_minutes,
+        "id_window_minutes": parameters.id_window_ms // MINUTE_MS,
+        "ids_max_per_partition": parameters.ids_max,
+        "bucket_minutes": parameters.bucket_minutes,
+        "pages_max": parameters.pages_max,
+        "page_days": parameters.page_days,
+    }
     answer: dict[str, Any] = {
         "lang": lang,
         "words": {
-            name: {"term": term, "meaning": meaning}
-            for name, (term, meaning) in WORDS[lang].items()
+            name: {"term": texts[lang][0], "meaning": texts[lang][1].format(**figures)}
+            for name, texts in WORDS.items()
         },
-        "visit_gap_minutes": parameters.visit_gap_ms // MINUTE_MS,
-        "bucket_minutes": parameters.bucket_minutes,
+        "windows": {
+            cut.value: {window: texts[lang] for window, texts in periods.items()}
+            for cut, periods in PERIODS.items()
+        },
         "rolling_days": ROLLING_DAYS,
-        "id_window_minutes": parameters.id_window_ms // MINUTE_MS,
-        "ids_max_per_partition": parameters.ids_max,
-        "pages_max": parameters.pages_max,
-        "not_counted": sorted(reason.value for reason in QUIET),
+        **figures,
+        "not_counted": [
+            {"reason": str(reason), "why": texts[lang].format(**figures)}
+            for reason, texts in NOT_COUNTED.items()
+        ],
+        "notes": {name: texts[lang].format(**figures) for name, texts in NOTES.items()},
     }
     if site is not None:
-        settings = site.settings
         answer["site"] = {
             "id": site.id,
             "name": settings.name,
