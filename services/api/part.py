@@ -16,7 +16,7 @@ from services.api.history import HistoryRoutes
 from services.api.hot import put_hot_routes
 from services.api.ledger import LedgerRoutes
 from services.api.metrics import HEAD_SUFFIX, ApiMetrics, measured
-from services.api.openapi import ANSWERS
+from services.api.openapi import answers
 from services.api.reading import Readings
 from services.api.script import demo_page, versioned_widget, widget_script
 from services.api.stream import Streams
@@ -68,7 +68,7 @@ class ApiPart:
                 methods=["GET"],
                 operation_id=name,
                 name=name,
-                responses=ANSWERS.get(name, {}),
+                responses=answers(name),
             )
             router.add_api_route(
                 path, endpoint, methods=["HEAD"], include_in_schema=False, name=name + HEAD_SUFFIX
