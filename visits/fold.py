@@ -45,36 +45,51 @@ def wanted(records: Sequence[Decoded], parameters: Parameters) -> Wanted:
     ids: dict[bytes, None] = {}
     seen: dict[str, dict[bytes, None]] = {}
     pages: dict[str, dict[str, None]] = {}
-    deltas: dict[str, dict[str, None]] = {}
-    counters: dict[str, dict[str, None]] = {}
-    whole: dict[str, None] = {}
+    deltas: list[Delta] = []
     for item in records:
         record = item.record
         if item.id_hash:
             ids[item.id_hash] = None
-        for pseudonym in (item.visitor, item.previous):
-            if pseudonym is not None:
-                seen.setdefault(record.site, {})[pseudonym] = None
+        if item.visitor is not None:
+            seen.setdefault(record.site, {})[item.visitor] = None
+        if item.previous is not None:
+            seen.setdefault(record.site, {})[item.previous] = None
         if isinstance(record, View):
-            pages.setdefault(record.site, {OTHER: None})[record.page] = None
+            found = pages.get(record.site)
+            if found is None:
+                found = pages[record.site] = {OTHER: None}
+            found[record.page] = None
         elif isinstance(record, Delta):
-            deltas.setdefault(record.site, {})[record.id] = None
-            if record.pages or record.forget:
-                pages.setdefault(record.site, {OTHER: None}).update(dict.fromkeys(record.pages))
-            if record.forget:
-                whole[record.site] = None
-            try:
-                fields = delta_amounts(record, parameters.bucket_minutes)
-            except DeltaError:
-                continue
-            counters.setdefault(record.site, {}).update(dict.fromkeys(fields))
+            deltas.append(record)
+    asked = _wanted_by_deltas(deltas, parameters, pages)
+    asked.ids = list(ids)
+    asked.seen = {site: list(keys) for site, keys in seen.items()}
+    asked.pages = {site: list(keys) for site, keys in pages.items()}
+    return asked
+
+
+def _wanted_by_deltas(
+    deltas: Sequence[Delta], parameters: Parameters, pages: dict[str, dict[str, None]]
+) -> Wanted:
+    """Return what only deltas want; the pages they touch join `pages`."""
+    ids: dict[str, dict[str, None]] = {}
+    counters: dict[str, dict[str, None]] = {}
+    whole: dict[str, None] = {}
+    for delta in deltas:
+        ids.setdefault(delta.site, {})[delta.id] = None
+        if delta.pages or delta.forget:
+            pages.setdefault(delta.site, {OTHER: None}).update(dict.fromkeys(delta.pages))
+        if delta.forget:
+            whole[delta.site] = None
+        try:
+            fields = delta_amounts(delta, parameters.bucket_minutes)
+        except DeltaError:
+            continue
+        counters.setdefault(delta.site, {}).update(dict.fromkeys(fields))
     return Wanted(
-        list(ids),
-        {site: list(keys) for site, keys in seen.items()},
-        {site: list(keys) for site, keys in pages.items()},
-        {site: list(keys) for site, keys in deltas.items()},
-        {site: list(keys) for site, keys in counters.items()},
-        list(whole),
+        deltas={site: list(keys) for site, keys in ids.items()},
+        counters={site: list(keys) for site, keys in counters.items()},
+        whole_pages=list(whole),
     )
 
 
@@ -102,7 +117,7 @@ class _Site:
                  "seen", "seen_set", "views_by_day")  # fmt: skip
 
     def __init__(self, site: str, state: State) -> None:
-        self.seen = dict(state.seen.get(site, ()))
+        self.seen = state.seen.get(site, {})
         self.known = set(state.pages.get(site, ()))
         has_other = OTHER in self.known
         self.room = state.head.parameters.pages_max - (state.page_counts.get(site, 0) - has_other)
@@ -117,12 +132,12 @@ class _Site:
         self.gone: dict[str, None] = {}
         self.page_days_gone: dict[int, dict[str, None]] = {}
 
-    def cell(self, bucket: int) -> list[int]:
-        """Return the amounts (views, visits, visitors) of a bucket."""
-        cell = self.buckets.get(bucket)
-        if cell is None:
-            cell = self.buckets[bucket] = [0, 0, 0]
-        return cell
+    def last(self, pseudonym: bytes, oldest: int) -> int | None:
+        """Return when a reader was last seen, unless that is before `oldest` and forgotten."""
+        at = self.seen_set.get(pseudonym)
+        if at is None:
+            at = self.seen.get(pseudonym)
+        return None if at is None or at < oldest else at
 
     def admit(self, page: str) -> str:
         """Return the page's own name while there is room for it, else `OTHER`; in log order."""
@@ -133,6 +148,10 @@ class _Site:
         self.room -= 1
         self.known.add(page)
         return page
+
+    def page_count(self, pages_max: int) -> int:
+        """Return how many pages have a counter now, `OTHER` among them."""
+        return pages_max - self.room + (OTHER in self.known or OTHER in self.pages)
 
     def book(self, day: str, name: str, n: int) -> None:
         """Book `n` requests of a local day under `name`, by day and in all."""
@@ -168,7 +187,7 @@ class _Fold:
         self.log_time = state.head.log_time
         window = state.head.id_window
         self.id_window = IdWindow(window.floor, dict(window.counts), window.size)
-        self.ids = dict(state.ids)
+        self.ids = state.ids
         self.ids_set: dict[bytes, int] = {}
         self.sites: dict[str, _Site] = {}
         self.bucket_ms = self.parameters.bucket_minutes * MINUTE_MS
@@ -177,7 +196,8 @@ class _Fold:
     def take(self, item: Decoded) -> None:
         """Decide one record, in log order."""
         record = item.record
-        self.log_time = max(self.log_time, record.received)
+        if record.received > self.log_time:  # noqa: PLR1730  # a call costs more than the rest of it
+            self.log_time = record.received
         site = self.sites.get(record.site)
         if site is None:
             site = self.sites[record.site] = _Site(record.site, self.state)
@@ -196,12 +216,14 @@ class _Fold:
 
     def _is_new(self, id_hash: bytes) -> bool:
         """Remember an id; claim that it was not known."""
-        stored = self.ids.get(id_hash)
+        stored = self.ids_set.get(id_hash)
+        if stored is None:
+            stored = self.ids.get(id_hash)
         if stored is not None and stored > self.id_window.known_after(
             self.log_time, self.parameters
         ):
             return False
-        self.ids[id_hash] = self.ids_set[id_hash] = self.log_time
+        self.ids_set[id_hash] = self.log_time
         self.id_window.remember(self.log_time, self.parameters)
         return True
 
@@ -209,14 +231,19 @@ class _Fold:
         if not self._is_new(item.id_hash):
             site.book(view.day, DUPLICATE, 1)
             return
-        cell = site.cell(view.at // self.bucket_ms)
+        bucket = view.at // self.bucket_ms
+        cell = site.buckets.get(bucket)
+        if cell is None:
+            cell = site.buckets[bucket] = [0, 0, 0]
         cell[_VIEWS] += 1
         site.views_by_day[view.day] = site.views_by_day.get(view.day, 0) + 1
         page = site.admit(view.page)
         site.pages[page] = site.pages.get(page, 0) + 1
         day = day_number(view.day)
         if day >= self.log_time // DAY_MS - self.parameters.page_days:
-            by_page = site.page_days.setdefault(day, {})
+            by_page = site.page_days.get(day)
+            if by_page is None:
+                by_page = site.page_days[day] = {}
             by_page[page] = by_page.get(page, 0) + 1
         if item.visitor is None:
             cell[_VISITS] += view.entry
@@ -228,17 +255,18 @@ class _Fold:
         self, site: _Site, cell: list[int], visitor: bytes, previous: bytes | None, at: int
     ) -> None:
         """Count the visit and the visitor of a view, and note when the reader was last seen."""
-        own = self._last(site, visitor)
-        before = None if previous is None else self._last(site, previous)
+        oldest = self.log_time - self.parameters.seen_ms
+        own = site.last(visitor, oldest)
+        before = None if previous is None else site.last(previous, oldest)
         last = before if own is None else own
         if own is None:
             cell[_VISITORS] += 1
         if last is None or at - last > self.parameters.visit_gap_ms:
             cell[_VISITS] += 1
-        self._note(site, visitor, at if own is None else max(own, at))
+        site.seen_set[visitor] = at if own is None else max(own, at)
         if previous is not None and before is not None:
             # Moved out of every online window: the reader is online under the new pseudonym.
-            self._note(site, previous, max(0, min(before, at - ONLINE_MINUTES_MAX * MINUTE_MS)))
+            site.seen_set[previous] = max(0, min(before, at - ONLINE_MINUTES_MAX * MINUTE_MS))
 
     def _ping(self, site: _Site, at: int, item: Decoded) -> None:
         """Move on the reader's last sign of life if it is within a visit; a ping begins nothing.
@@ -246,21 +274,13 @@ class _Fold:
         Just after midnight the reader may be known by yesterday's pseudonym only: then that one moves, so that nobody who goes
         on reading drops from online at midnight.
         """
+        oldest = self.log_time - self.parameters.seen_ms
         for pseudonym in (item.visitor, item.previous):
-            last = None if pseudonym is None else self._last(site, pseudonym)
+            last = None if pseudonym is None else site.last(pseudonym, oldest)
             if pseudonym is not None and last is not None:
                 if 0 <= at - last <= self.parameters.visit_gap_ms:
-                    self._note(site, pseudonym, at)
+                    site.seen_set[pseudonym] = at
                 return
-
-    def _last(self, site: _Site, pseudonym: bytes) -> int | None:
-        """Return when a reader was last seen, unless that is forgotten."""
-        last = site.seen.get(pseudonym)
-        return None if last is None or last < self.log_time - self.parameters.seen_ms else last
-
-    @staticmethod
-    def _note(site: _Site, pseudonym: bytes, at: int) -> None:
-        site.seen[pseudonym] = site.seen_set[pseudonym] = at
 
     def _tally(self, site: _Site, tally: Tally, item: Decoded) -> None:
         if self._is_new(item.id_hash):
@@ -368,6 +388,11 @@ class _Fold:
                 name: kept_gone
                 for name, site in sites
                 if (kept_gone := {d: list(p) for d, p in site.page_days_gone.items() if p})
+            },
+            page_counts={
+                name: site.page_count(self.parameters.pages_max)
+                for name, site in sites
+                if name in self.state.page_counts
             },
         )
 

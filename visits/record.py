@@ -42,7 +42,9 @@ Amount = Annotated[int, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 
 
-class View(Struct, frozen=True, tag_field="kind", tag="view", omit_defaults=True, kw_only=True):
+class View(
+    Struct, frozen=True, gc=False, tag_field="kind", tag="view", omit_defaults=True, kw_only=True
+):
     """A page shown once.
 
     Attributes:

@@ -176,6 +176,7 @@ class Batch(Struct):
         ids: id hash → log time to set.
         pages_gone: site → pages to remove.
         page_days_gone: site → local day → pages to remove.
+        page_counts: site → how many pages have a counter afterwards; for `visits.carry`, a store counts its own.
     """
 
     generation: int
@@ -194,6 +195,7 @@ class Batch(Struct):
     ids: dict[bytes, int] = field(default_factory=dict)
     pages_gone: dict[str, list[str]] = field(default_factory=dict)
     page_days_gone: dict[str, dict[int, list[str]]] = field(default_factory=dict)
+    page_counts: dict[str, int] = field(default_factory=dict)
 
     @property
     def ids_known_after(self) -> int:

@@ -123,10 +123,15 @@ class Aggregator:
         if any(fetched.records for fetched in arrived):
             # What was fetched for a partition that this stops or moves is dropped by it.
             await self._ask_identity()
-        for fetched in arrived:
-            partition = self._partitions.get(fetched.partition)
-            if partition is not None:
-                await self._guarded(partition, partition.take(fetched))
+        # Side by side: while the store works for one partition, the process decides for another.
+        taking = [
+            self._guarded(partition, partition.take(fetched))
+            for fetched in arrived
+            if (partition := self._partitions.get(fetched.partition)) is not None
+        ]
+        for outcome in await asyncio.gather(*taking, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
         self._report()
 
     def _follow_assignment(self, consumer: LogConsumer) -> None:

@@ -6,12 +6,15 @@ other than the batch's start drops the batch and the position is read from the s
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 from msgspec import Struct
 
+from services.aggregator.ahead import Ahead
 from services.aggregator.metrics import LOCATING, RUNNING, AggregatorMetrics
 from services.backends.port import (
     Applied,
@@ -20,12 +23,13 @@ from services.backends.port import (
     Fetched,
     Identity,
     LogConsumer,
+    Miss,
 )
-from visits.codec import DecodedBatch, LogRecord, decode_batch
-from visits.errors import PartitionStoppedError, SettingsError, StoppedState
+from visits.codec import DecodedBatch, LogRecord
+from visits.errors import PartitionStoppedError, SettingsError, StoppedState, VisitCounterError
 from visits.fence import Fence, fingerprint
-from visits.fold import fold, wanted
-from visits.state import FOLD_VERSION, Head, Parameters
+from visits.fold import fold
+from visits.state import FOLD_VERSION, Batch, Head, Parameters
 
 RETRY_SECONDS = 5.0
 """A stopped partition is tried again this often (DESIGN 3.2)."""
@@ -73,6 +77,7 @@ class Partition:
         self._retry_at = 0.0
         self._seen = 0
         self._dead = 0
+        self._applying: tuple[DecodedBatch, Batch, asyncio.Future[Applied | Miss]] | None = None
         shared.metrics.show_state(number, LOCATING)
 
     @property
@@ -190,11 +195,9 @@ class Partition:
             return
         if not self._is_dense(records, self._fence.position):
             return
-        decoded = decode_batch(records, self.number, self._shared.log.partitions)
-        if decoded.end is not None:
-            await self._count(decoded)
-        if decoded.future is not None and self.is_running:
-            detail = f"partition {self.number}, position {decoded.future.position}: {decoded.future.value[:80]!r}"
+        future = await self._count(records)
+        if future is not None and self.is_running:
+            detail = f"partition {self.number}, position {future.position}: {future.value[:80]!r}"
             raise PartitionStoppedError(StoppedState.FUTURE_VERSION, detail)
 
     async def touch(self) -> None:
@@ -249,34 +252,75 @@ class Partition:
         self.relocate()
         return False
 
-    async def _count(self, decoded: DecodedBatch) -> None:
-        """Bury the dead, then read, fold and apply."""
+    async def _count(self, records: tuple[LogRecord, ...]) -> LogRecord | None:
+        """Decide and apply records piece by piece; return the one that a newer release wrote, if that ends them.
+
+        A piece is decided while the one before it is being applied, and offered once that is known to be applied.
+        """
         assert self._head is not None
         assert self._fence is not None
-        assert decoded.end is not None
-        shared = self._shared
-        taken = len(decoded.records) + len(decoded.dead)
-        self._check_dead(taken, len(decoded.dead))
+        generation = self._head.generation
+        ahead = Ahead(self._shared, self.number, generation, self._fence, records)
+        try:
+            while (piece := await ahead.next()) is not None:
+                if piece.state is None:
+                    await self._settle()
+                    self._missed("state", piece.stored, piece.decoded)
+                    return None
+                await self._bury(piece.decoded)
+                batch = fold(piece.decoded, piece.state)
+                ahead.decided(batch)
+                if not await self._settle():
+                    return None
+                self._applying = (piece.decoded, batch, asyncio.ensure_future(self._apply(batch)))
+                # The batch leaves before the next piece keeps the process busy.
+                await asyncio.sleep(0)
+            await self._settle()
+        finally:
+            await ahead.close()
+            # An error came between: what is on its way is waited for, and the place is read again.
+            with suppress(VisitCounterError):
+                await self._settle()
+        return ahead.future
+
+    async def _bury(self, decoded: DecodedBatch) -> None:
+        """Put what cannot be read among the dead letters, before the fence passes it."""
         if decoded.dead:
-            await shared.log.bury(self.number, decoded.dead)
-        asked = wanted(decoded.records, shared.parameters)
-        state = await shared.store.read_state(self.number, self._head.generation, asked)
-        if state is None or state.head.fence != self._fence:
-            self._miss("state", self._fence, None if state is None else state.head.fence)
-            shared.metrics.applied.labels("missed").inc(taken)
-            return
-        batch = fold(decoded, state)
+            self._check_dead(len(decoded.records) + len(decoded.dead), len(decoded.dead))
+            await self._shared.log.bury(self.number, decoded.dead)
+
+    async def _apply(self, batch: Batch) -> Applied | Miss:
         began = time.perf_counter()
-        answer = await shared.store.apply(self.number, batch)
-        shared.metrics.apply_seconds.observe(time.perf_counter() - began)
+        answer = await self._shared.store.apply(self.number, batch)
+        self._shared.metrics.apply_seconds.observe(time.perf_counter() - began)
+        return answer
+
+    async def _settle(self) -> bool:
+        """Wait for the batch on its way and move on; claim that nothing is in the way of the next one.
+
+        Raises:
+            StoreUnavailableError: the outcome is unknown.
+            PartitionStoppedError: `store_corrupt`.
+        """
+        if self._applying is None:
+            return True
+        decoded, batch, applying = self._applying
+        self._applying = None
+        answer = await applying
         if not isinstance(answer, Applied):
-            self._miss("apply", self._fence, answer.stored)
-            shared.metrics.applied.labels("missed").inc(taken)
-            return
+            self._missed("apply", answer.stored, decoded)
+            return False
         self._fence = batch.after
-        self._seen += taken
+        self._seen += len(decoded.records) + len(decoded.dead)
         self._dead += len(decoded.dead)
         self._measure(decoded, "already" if answer.already else "applied")
+        return True
+
+    def _missed(self, kind: str, stored: Fence | None, decoded: DecodedBatch) -> None:
+        taken = len(decoded.records) + len(decoded.dead)
+        self._shared.metrics.applied.labels("missed").inc(taken)
+        if self._fence is not None:
+            self._miss(kind, self._fence, stored)
 
     def _check_dead(self, taken: int, dead: int) -> None:
         seen_all, dead_all = self._seen + taken, self._dead + dead

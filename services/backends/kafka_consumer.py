@@ -11,7 +11,7 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.backends.port import BATCH_RECORDS_MAX, TIMEOUT_SECONDS, Extent, Fetched
+from services.backends.port import FETCH_RECORDS_MAX, TIMEOUT_SECONDS, Extent, Fetched
 from visits.codec import LogRecord
 from visits.errors import LogUnavailableError
 
@@ -68,7 +68,7 @@ class KafkaConsumer:
             group_id=self._group_id,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            max_poll_records=BATCH_RECORDS_MAX,
+            max_poll_records=FETCH_RECORDS_MAX,
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
             session_timeout_ms=self._session_ms,
             heartbeat_interval_ms=max(500, self._session_ms // 4),
@@ -137,7 +137,7 @@ class KafkaConsumer:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 arrived = await self._consumer.getmany(
-                    timeout_ms=round(wait_seconds * 1000), max_records=BATCH_RECORDS_MAX
+                    timeout_ms=round(wait_seconds * 1000), max_records=FETCH_RECORDS_MAX
                 )
         except (KafkaError, OSError, TimeoutError) as error:
             self._is_broken = isinstance(error, KafkaError) and not error.retriable

@@ -14,7 +14,7 @@ from typing import Any, Self
 import msgspec
 
 from services.backends.port import (
-    BATCH_RECORDS_MAX,
+    FETCH_RECORDS_MAX,
     Account,
     Applied,
     Extent,
@@ -143,7 +143,7 @@ class MemoryConsumer:
 
     def _take(self, partition: int) -> Fetched:
         held, at = self._log.records[partition], self._at[partition]
-        taken = tuple(held[at : at + BATCH_RECORDS_MAX])
+        taken = tuple(held[at : at + FETCH_RECORDS_MAX])
         self._at[partition] = at + len(taken)
         return Fetched(partition, self._epochs[partition], taken, len(held))
 

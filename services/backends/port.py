@@ -25,7 +25,10 @@ BATCH_BYTES_MAX = 512 * 1024
 """The most bytes of values in one append (DESIGN 3.4): half of Kafka's default message limit."""
 
 BATCH_RECORDS_MAX = 5_000
-"""The most records in one append and in one fetch (DESIGN 3.4)."""
+"""The most records in one append (DESIGN 3.4)."""
+
+FETCH_RECORDS_MAX = 20_000
+"""The most records in one fetch, of all partitions together: about 10 MB."""
 
 
 class Extent(Struct, frozen=True):
@@ -82,7 +85,7 @@ class LogConsumer(Protocol):
         """Read on from `position`; return the epoch that the records which follow carry."""
 
     async def fetch(self, wait_seconds: float) -> list[Fetched]:
-        """Return what has arrived, at most one item a partition and `BATCH_RECORDS_MAX` records each.
+        """Return what has arrived, at most one item a partition and `FETCH_RECORDS_MAX` records in all.
 
         Waits up to `wait_seconds` for the first record. Records that precede the latest `seek` of their partition are dropped.
 
