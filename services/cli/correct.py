@@ -6,7 +6,6 @@ import asyncio
 import csv
 import getpass
 import time
-from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.cli.backend import COUNTED_WITHIN_SECONDS, count_up_to, opened, read_entries
-from services.cli.option import Config, Reason, SiteId, configuration, site_of
+from services.cli.option import Config, Reason, SiteId, configuration, moment_of, site_of
 from services.runtime.backend import Backends, make_backends
 from services.runtime.clock import now_ms
 from services.runtime.opening import (
@@ -32,7 +31,7 @@ from services.runtime.opening import (
 from services.runtime.settings import Configuration
 from services.runtime.site import Site
 from visits.codec import encode_record
-from visits.counters import MINUTE_MS, Metric
+from visits.counters import Metric
 from visits.delta import LedgerEntry
 from visits.errors import DeltaError, PageError
 from visits.partition import partition_of
@@ -109,7 +108,7 @@ def open_balance(
         {} if pages is None else _read_pages(pages, declared),
     )
     now = now_ms()
-    moment = now if as_of is None else _moment(as_of, declared)
+    moment = now if as_of is None else moment_of(as_of, declared)
     delta = opening_delta(
         declared,
         opening,
@@ -156,7 +155,7 @@ def adjust(
     span = (
         Span(amount)
         if start is None or end is None
-        else Span(amount, _moment(start, declared), _moment(end, declared))
+        else Span(amount, moment_of(start, declared), moment_of(end, declared))
     )
     now = now_ms()
     delta = Delta(
@@ -356,19 +355,3 @@ def _read_pages(path: Path, site: Site) -> dict[str, int]:
                 msg = f"{path}, line {number}: {','.join(row)!r} is not page,views ({error})"
                 raise DeltaError(msg) from error
     return pages
-
-
-def _moment(text: str, site: Site) -> int:
-    """Read an ISO 8601 moment; without an offset it is the site's local time.
-
-    Raises:
-        DeltaError: when it is none.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        msg = f"{text!r} is no ISO 8601 time, e.g. 2026-11-24T08:00"
-        raise DeltaError(msg) from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=site.zone)
-    return round(moment.timestamp() * 1000 // MINUTE_MS) * MINUTE_MS

@@ -10,7 +10,8 @@ import typer
 
 from services.runtime.settings import Configuration, load_configuration
 from services.runtime.site import Site
-from visits.errors import SettingsError
+from visits.counters import MINUTE_MS
+from visits.errors import DeltaError, SettingsError
 
 Config = Annotated[
     Path | None,
@@ -47,3 +48,19 @@ def site_of(found: Configuration, site: str) -> Site:
         msg = f"no site {site!r} is declared (declared: {known}); `visit-counter site add {site}` declares it"
         raise SettingsError(msg)
     return found.sites[site]
+
+
+def moment_of(text: str, site: Site) -> int:
+    """Read an ISO 8601 moment; without an offset it is the site's local time.
+
+    Raises:
+        DeltaError: when it is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        msg = f"{text!r} is no ISO 8601 time, e.g. 2026-11-24T08:00"
+        raise DeltaError(msg) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=site.zone)
+    return round(moment.timestamp() * 1000 // MINUTE_MS) * MINUTE_MS
