@@ -1,7 +1,7 @@
 # The commands of the project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit check bench load format coverage lock environment tools clean
+.PHONY: help run test unit check bench load widget format coverage lock environment tools clean
 
 PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
@@ -48,6 +48,14 @@ else
 	@$(PYTHON_BIN) -m tests.load
 endif
 
+widget: widget/node_modules/.package-lock.json ## Check the widget's types and make the minified file that is served
+	npm run --silent --prefix widget check
+	npm run --silent --prefix widget build
+
+widget/node_modules/.package-lock.json: widget/package-lock.json
+	npm ci --silent --no-audit --no-fund --prefix widget
+	@touch $@
+
 lock: environment ## Bring uv.lock up to pyproject.toml
 	$(PYTHON_BIN) -m uv lock
 
@@ -56,6 +64,7 @@ environment:
 
 tools: environment
 	@scripts/test-tools.sh
+	@$(MAKE) --silent widget/node_modules/.package-lock.json
 	@$(PYTHON_BIN) -m tests.support.kafka
 
 clean: ## Remove the environment and all caches of this folder

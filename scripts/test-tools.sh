@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Install the programs that the tests start, where they are missing: redis-server, Java 17 or newer and
-# Maven (they run and fetch the Kafka broker), a Chromium and a font with the Vietnamese letters.
+# Maven (they run and fetch the Kafka broker), a Chromium, a font with the Vietnamese letters, and Node.js
+# with npm (they check the widget's types and that its minified file is its source's).
 #
 #   scripts/test-tools.sh          what the tests start
 #   scripts/test-tools.sh bench    what the benchmarks start: wrk too, and no browser
@@ -27,6 +28,7 @@ if [ "$purpose" = bench ]; then
   has wrk || missing+=(wrk)
 else
   has_browser || missing+=(chromium)
+  { has node && has npm; } || missing+=(nodejs npm)
   has_font || missing+=(fontconfig fonts-dejavu-core)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -18,8 +18,14 @@ _TYPES = {
 
 @cache
 def script() -> bytes:
-    """Return the widget's script."""
-    return (files(__name__) / "visit-counter.js").read_bytes()
+    """Return the widget's script as it is served: `visit-counter.js` minified by `make widget`."""
+    return (files(__name__) / "visit-counter.min.js").read_bytes()
+
+
+@cache
+def tools() -> bytes:
+    """Return what the script loads for a webmaster who looks into it."""
+    return (files(__name__) / "tools.js").read_bytes()
 
 
 @cache

@@ -1,384 +1,278 @@
 // @ts-check
-// Counts the view of this page and shows the site's counters: docs/widget.md says how.
-// Sent as it stands here, without comments and indentation (widget.script()), in at most 3 KB
-// gzipped. The syntax is what Chrome 66, Firefox 63 and Safari 12.1 parse: no `?.`, no `??`.
-// Nothing here may throw into the page: requests never reject, callbacks catch.
-(function () {
-  "use strict";
-
+// Counts the view of this page and shows the site's counters; docs/widget.md is its manual.
+//
+// Served minified (visit-counter.min.js, made by `make widget`) in at most 3 KB gzipped, hence terse. One word per thing: `el` is
+// what shows numbers (a <visit-counter>, or any element with data-visit-counter), `known` the last good answers, `newest` who asked
+// last, `page` the page as it is counted. Chrome 66, Firefox 63 and Safari 12.1 run it: no `?.`, no `??`, no class fields.
+// Nothing may throw into the page: requests never reject, callbacks are safe.
+(() => {
   /**
-   * @typedef {import("./types").Answer} Answer a counters answer, a refusal, or `{}`
-   * @typedef {import("./types").Figures} Figures what the page showed at one moment
-   * @typedef {import("./types").Words} Words
-   * @typedef {{status: number, answer: Answer, wait: string | null}} Reply status 0: no answer
-   * @typedef {HTMLElement & {shape?: string, texts?: Element[]}} Counter
+   * @typedef {import("./visit-counter").Answer} Answer
+   * @typedef {HTMLElement & {shape?: string, nodes?: HTMLElement[], said?: number}} Shown
+   * @typedef {(el: Shown) => unknown} Test
    */
-
-  const NAME = "visit-counter";
-  const MINUTE = 6e4;
-  const script = /** @type {HTMLScriptElement} */ (
-    document.currentScript || document.querySelector("script[src*='/widget/']"));
+  const doc = document,
+    NAME = "visit-counter",
+    script = /** @type {HTMLScriptElement} */ (doc.currentScript);
   if (!script || !self.customElements || customElements.get(NAME)) return;
-  const base = script.src.slice(0, script.src.lastIndexOf("/widget/"));
-  const data = script.dataset;
 
-  /** `%` is the metric's noun, `^` the same within a sentence. @type {Record<string, Words>} */
-  const LANGUAGES = {
-    vi: {
-      caption: "Thống kê truy cập",
-      online: "Đang online",
-      today: "% hôm nay",
-      yesterday: "% hôm qua",
-      week: "% trong tuần",
-      month: "% trong tháng",
-      year: "% trong năm",
-      total: "Tổng số ^",
-      visits: ["Lượt truy cập", "truy cập"],
-      views: ["Lượt xem", "lượt xem"],
-      visitors: ["Khách", "khách"],
-      rolling: "7, 30, 365 ngày gần nhất",
-      calendar: "từ thứ Hai, ngày 1, ngày 1/1",
-      daily: "; cộng khách từng ngày",
-      time: "Cập nhật lúc ",
-      stale: "Số liệu chậm, lúc ",
+  const base = script.src.split("/widget/")[0],
+    // The words of a language, by these names; `%` is the metric's noun.
+    NAMES = ("caption online today yesterday week month year total visits views visitors rolling calendar " +
+      "time stale pause go").split(" "),
+    WORDS = {
+      vi: "Thống kê truy cập|Đang online|% hôm nay|% hôm qua|% trong tuần|% trong tháng|% trong năm|Tổng số %|" +
+        "Lượt truy cập|Lượt xem|Khách|7, 30, 365 ngày gần nhất|Từ thứ Hai, ngày 1, ngày 1/1|" +
+        "Cập nhật lúc |Số liệu chậm, lúc |Tạm dừng|Tiếp tục",
+      en: "Visit statistics|Online now|% today|% yesterday|% this week|% this month|% this year|Total %|" +
+        "Visits|Views|Visitors|Last 7, 30, 365 days|Since Monday, the 1st, 1 January|" +
+        "Updated at |Late: |Pause|Resume",
     },
-    en: {
-      caption: "Visit statistics",
-      online: "Online now",
-      today: "% today",
-      yesterday: "% yesterday",
-      week: "% this week",
-      month: "% this month",
-      year: "% this year",
-      total: "Total ^",
-      visits: ["Visits", "visits"],
-      views: ["Views", "views"],
-      visitors: ["Visitors", "visitors"],
-      rolling: "last 7, 30, 365 days",
-      calendar: "since Monday, the 1st, 1 January",
-      daily: "; visitors of each day added up",
-      time: "Updated at ",
-      stale: "Late figures, of ",
-    },
-  };
-
-  // The note keeps two lines from the start, so that nothing below moves when the numbers come.
-  const CSS = ":host{display:block}dl,dd{margin:0}dt,dd{display:inline}" +
-    "[part=caption],dd{font-weight:700}dd{font-variant-numeric:tabular-nums}" +
-    "[part~=note]{font-size:.85em;line-height:1.4;min-height:2.8em}[part~=stale]{font-style:italic}" +
-    ":host([show=views]),:host([show=views]) div,:host([show=views]) dl{display:inline}" +
-    ":host([layout=line]) [part=line]{display:inline-block;margin-right:1em}" +
-    ":host([hidden]),:host([layout=line]) [part=caption],:host([layout=number]) [part=caption]," +
-    ":host([layout=number]) dt,:host([layout=line]) [part~=note],:host([layout=number]) [part~=note]" +
-    "{display:none}";
-  /** @type {CSSStyleSheet | undefined} */
-  let sheet;
-  if ("adoptedStyleSheets" in document) {
-    sheet = new CSSStyleSheet();
-    sheet.replaceSync(CSS);
-  }
-
-  /** @type {Set<Counter>} */
-  const elements = new Set();
-  /** Last good answer by key; null: asked, nothing yet. @type {Record<string, any>} */
-  const answers = {};
-  /** @type {EventSource | null} */
-  let source;
-  /** The page counted, its path and canonical link, and the canonical link left behind. */
-  let page = "", path = "", canonical = "", left = "";
-  let pinged = 0, warned = 0, scheduled = 0;
-
-  const attribute = (/** @type {Element} */ element, /** @type {string} */ name) =>
-    element.getAttribute(name) || "";
-  const isViews = (/** @type {Element} */ element) => attribute(element, "show") == "views";
-  const isLive = (/** @type {Element} */ element) =>
-    !isViews(element) && attribute(element, "live") != "off";
-  /** An element's site; of the script: the site whose view is counted. */
-  const siteOf = (/** @type {Element} */ element) => attribute(element, "site") || data.site ||
-    attribute(document.querySelector(NAME + "[site]") || script, "site");
-  const pageOf = (/** @type {Element} */ element) => attribute(element, "page") || page;
-  const url = (/** @type {Element} */ element, /** @type {string} */ what) =>
-    "/v1/sites/" + siteOf(element) + "/" + what + "?" + ["metric", "windows"].map((name) =>
-      attribute(element, name) && name + "=" + attribute(element, name) + "&").join("");
-  /** What an element shows: the counters of a URL, or the views of a site's page. */
-  const keyOf = (/** @type {Element} */ element) =>
-    isViews(element) ? siteOf(element) + " " + pageOf(element) : url(element, "counters");
-  const first = (/** @type {(element: Element) => unknown} */ test) =>
-    Array.from(elements).find(test);
-
-  /**
-   * Make one request of at most 10 s; never rejects.
-   * @param {string} target path and query; a trailing `?` or `&` is dropped
-   * @param {object | null} [body] sent by POST as text/plain, which needs no preflight
-   * @param {boolean} [fresh] past the browser's cache
-   * @returns {Promise<Reply>}
-   */
-  async function call(target, body, fresh) {
-    const abort = new AbortController();
-    setTimeout(() => abort.abort(), 1e4);
-    try {
-      const response = await fetch(base + target.replace(/[?&]$/, ""), {
-        method: body ? "POST" : "GET",
-        body: body ? JSON.stringify(body) : null,
-        keepalive: !!body,
-        credentials: "omit",
-        cache: fresh ? "no-cache" : "default",
-        signal: abort.signal,
-      });
-      const status = response.status;
-      const answer = await response.json().catch(() => ({}));
-      if (status > 399 && status < 500) {
-        warn(status + " " + (status == 403 ? "add " + location.origin + " to origins of the site" :
-          status == 404 ? "no such site: mend data-site" : answer.detail));
-      }
-      return { status, answer, wait: response.headers.get("Retry-After") };
-    } catch (error) {
-      return { status: 0, answer: {}, wait: null };
-    }
-  }
-
-  /** Say once a page what a webmaster has to mend. @param {string} reason */
-  function warn(reason) {
-    if (!warned++) console.warn(NAME + ": " + reason);
-  }
-
-  /** Keep a counters answer unless a later one stands; without numbers mark the old as late. */
-  function keep(/** @type {string} */ key, /** @type {Answer} */ answer) {
-    const old = answers[key];
-    if (typeof answer.total != "number") old && (old.stale = true);
-    else if (!old || !(new Date(answer.as_of) < new Date(old.as_of))) answers[key] = answer;
-    elements.forEach(draw);
-  }
-
-  /**
-   * Read what the elements that pass `test` show, each thing once, 100 pages a request.
-   * @param {(element: Counter) => unknown} test
-   * @param {string} [after] `after=POSITION`, or `""` for a read past the cache
-   */
-  function load(test, after) {
-    /** @type {Record<string, string[]>} */
-    const lists = {};
-    /** @type {Promise<void>[]} */
-    const jobs = [];
-    const asked = new Set(), fresh = after != null, suffix = after || "";
-    elements.forEach((element) => {
-      const key = keyOf(element), list = url(element, "pages");
-      if (asked.has(key) || !test(element)) return;
-      asked.add(key);
-      if (!(key in answers)) answers[key] = null;
-      if (isViews(element)) (lists[list] = lists[list] || []).push(element);
-      else jobs.push(call(key + suffix, null, fresh).then((reply) => keep(key, reply.answer)));
-    });
-    Object.keys(lists).forEach(async (list) => {
-      while (lists[list].length) jobs.push(readPages(list, lists[list].splice(0, 100)));
-    });
-    /** @param {string} list @param {Counter[]} some */
-    async function readPages(list, some) {
-      const { answer } = await call(list + some.map((element) =>
-        "page=" + encodeURIComponent(pageOf(element)) + "&").join("") + suffix, null, fresh);
-      some.forEach((element) => {
-        const views = (answer.pages || {})[pageOf(element)];
-        if (views != null) answers[keyOf(element)] = views;
-      });
-      elements.forEach(draw);
-    }
-    return Promise.all(jobs);
-  }
-
-  /** Figures of the page and of the site's first panel, for the event. @returns {Figures} */
-  function figures() {
-    const panel = first((element) => !isViews(element) && siteOf(element) == siteOf(script));
-    const answer = panel && answers[keyOf(panel)], views = answers[siteOf(script) + " " + page];
-    return { total: answer ? answer.total : null, page: views == null ? null : views };
-  }
-
-  /** Count a view once the page is really seen, and show the numbers with it included. */
-  async function count() {
-    if (document.hidden || document["prerendering"]) {
-      ["visibilitychange", "prerenderingchange"].forEach((event) =>
-        document.addEventListener(event, count, { once: true }));
-      return;
-    }
-    const site = siteOf(script), visited = path;
-    if (!site) return warn("data-site is missing");
-    const link = /** @type {HTMLLinkElement} */ (document.querySelector("link[rel=canonical]"));
-    // After navigation without loading, a canonical link that did not change is of the page before.
-    const parts = link && link.href != left ? (canonical = link.href).split("/") : [];
-    const panel = first((element) => !isViews(element) && attribute(element, "page"));
-    path = location.pathname;
-    page = panel ? attribute(panel, "page") : parts[2] == location.host ?
-      "/" + parts.slice(3).join("/") : path + location.search;
-    const view = {
-      site,
-      page,
-      id: Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join("-"),
-      entry: !visited && document.referrer.split("/")[2] != location.host,
-    };
-    const beside = load(() => 1).then(figures);
-    /** @type {Reply} */
-    let reply;
-    for (let attempt = 1; ; attempt++) {
-      reply = await call("/v1/views", view);
-      if (attempt > 2 || reply.status && reply.status < 500) break;
-      const seconds = Math.min(Number(reply.wait) || 3 ** attempt, 60) + Math.random();
-      await new Promise((resume) => setTimeout(resume, seconds * 1e3));
-    }
-    const { counted, reason, position } = reply.answer, before = await beside;
-    if (position) {
-      pinged = Date.now();
-      const shown = (/** @type {Element} */ element) => siteOf(element) == site &&
-        (!isViews(element) || pageOf(element) == page);
-      const some = first(shown);
-      const key = some && (isViews(some) ? url(some, "counters") : keyOf(some));
-      for (let attempt = 0; key && attempt < 3; attempt++) {
-        const { answer } = await call(key + "after=" + position, null, true);
-        keep(key, answer);
-        if (answer.after !== false) break;
-      }
-      await load((element) => shown(element) && keyOf(element) != key, "after=" + position);
-    }
-    document.dispatchEvent(new CustomEvent(NAME + ":counted", { detail: {
-      site, page, id: view.id, counted: !!counted, reason, position, before, after: figures() } }));
-    tick();
-  }
-
-  /** Hold one stream for the first live panel, in a visible tab only. */
-  function listen() {
-    const panel = !document.hidden && path && first(isLive);
-    const target = panel && base + url(panel, "stream").replace(/[?&]$/, "");
-    if (source && source.url != target) {
-      source.close();
-      source = null;
-    }
-    if (!panel || !target || source) return;
-    const key = keyOf(panel), stream = source = new EventSource(target);
-    stream.addEventListener("counters", (event) => {
-      try {
-        keep(key, JSON.parse(event.data));
-      } catch (error) { /* The next event or poll mends it. */ }
-    });
-    stream.onerror = () => {
-      stream.close();
-      if (source == stream) source = null;
-    };
-  }
-
-  /** Each minute and on return to the tab: poll what is not streamed, ping, stream again. */
-  function tick() {
-    const streamed = source && source.readyState == 1 && first(isLive);
-    if (!document.hidden && path) {
-      load((element) => !isViews(element) && answers[keyOf(element)] == null || isLive(element) &&
-        !(streamed && keyOf(element) == keyOf(streamed)), "");
-      if (pinged && Date.now() - pinged > 1.9 * MINUTE) {
-        pinged = Date.now();
-        call("/v1/views", { site: siteOf(script), page, kind: "ping" });
-      }
-    }
-    listen();
-  }
-
-  /** Count again after navigation without loading, when the path is another. */
-  const moved = () => setTimeout(() => {
-    if (!path || location.pathname == path) return;
-    left = canonical;
-    count();
-  });
-
-  /** Write what is known into the element, touching only the texts that changed. */
-  function draw(/** @type {Counter} */ element) {
-    const root = /** @type {ShadowRoot} */ (element.shadowRoot);
-    const answer = answers[keyOf(element)], views = isViews(element);
-    const language = (attribute(element, "lang") || data.lang ||
-      attribute(element.closest("[lang]") || element, "lang")).slice(0, 2) == "en" ? "en" : "vi";
-    const words = LANGUAGES[language], format = attribute(element, "format");
-    const metric = answer && answer.metric || attribute(element, "metric");
-    const [noun, inner] = words[views ? "views" : metric] || words.visits;
-    const number = (/** @type {any} */ value) => typeof value != "number" ? "–" :
-      format == "full" || format == "compact" ? new Intl.NumberFormat(language, format == "full" ? {} :
-        { notation: "compact", maximumFractionDigits: 1 }).format(value) : value + "";
-    const names = views ? [noun] :
-      (attribute(element, "counters") || "online week month year total").split(" ");
-    const texts = views ? [] : [words.caption, answer ? words[answer.windows] +
-      (metric == "visitors" ? words.daily : "") : "", answer ? words[answer.stale ? "stale" : "time"] +
-      new Date(answer.as_of).toLocaleTimeString(language) : ""];
-    names.forEach((name) => texts.push(
-      (words[name] || name).replace("%", noun).replace("^", inner) + ": ",
-      number(answer && !views ? answer[name] : answer)));
-    const shape = answer == null && element.firstChild ? "slot" : names + "";
-    if (element.shape != shape) build(element, shape, names, views);
-    texts.forEach((text, index) => {
-      const node = element.texts[index];
-      if (node && node.textContent != text) node.textContent = text;
-    });
-    const note = element.texts[1] && element.texts[1].parentNode;
-    if (!views && note) note.setAttribute("part", answer && answer.stale ? "note stale" : "note");
-  }
+    // The note has room for its two lines from the start: nothing moves when the numbers come.
+    CSS = ":host{color:var(--visit-counter-color)}" +
+      "dl,dd{margin:0}dt,dd,.i,.i *{display:inline}.number dt{display:none}" +
+      "dd,[part=caption]{font-weight:700}" +
+      "[part=note]{display:block;font-size:.85em;min-height:3em}" +
+      "[role]{position:fixed;clip:rect(0,0,0,0)}",
+    all = /** @type {Set<Shown>} */ (new Set()),
+    known = /** @type {Record<string, any>} */ ({}),
+    newest = /** @type {Record<string, object>} */ ({}),
+    now = Date.now;
+  let siteLang = doc.documentElement.lang,
+    stream = /** @type {EventSource | null} */ (null),
+    page = "",
+    path = "",
+    canonical = "",
+    named = "",
+    active = now(),
+    pinged = NaN,
+    warned = 0,
+    timer = /** @type {any} */ (0),
+    // Moving text starts paused where the reader or the network asks for little (WCAG 2.2.2).
+    paused = matchMedia("(prefers-reduced-motion:reduce)").matches || (navigator.connection || {}).saveData;
 
   const add = (/** @type {Node} */ parent, /** @type {string} */ tag, /** @type {string} */ part) => {
-    const node = document.createElement(tag);
-    node.setAttribute("part", part);
-    return parent.appendChild(node);
-  };
+      const node = doc.createElement(tag);
+      node.setAttribute("part", part);
+      return parent.appendChild(node);
+    },
+    attr = (/** @type {Element | null} */ el, /** @type {string} */ name) =>
+      el && (el.getAttribute(name) || el.getAttribute("data-" + name)) || "",
+    isViews = (/** @type {Element} */ el) => (attr(el, "show") || attr(el, NAME)) == "views",
+    layoutOf = (/** @type {Element} */ el) => isViews(el) ? "views" : attr(el, "layout").replace("panel", ""),
+    isLive = (/** @type {Element} */ el) => el.shadowRoot && !layoutOf(el) && attr(el, "live") != "off",
+    siteOf = (/** @type {Element} */ el) => attr(el, "site") || attr(script, "site"),
+    pageOf = (/** @type {Element} */ el) => attr(el, "page") || page,
+    url = (/** @type {Element} */ el, /** @type {string} */ what) => "/v1/sites/" + siteOf(el) + what + ["metric", "windows"].map(
+      (name) => attr(el, name) && name + "=" + attr(el, name) + "&").join(""),
+    /** The request that has an element's numbers, without its page. */
+    sourceOf = (/** @type {Element} */ el) => url(el, isViews(el) ? "/pages?" : "/counters?"),
+    keyOf = (/** @type {Element} */ el) => sourceOf(el) + (isViews(el) ? "page=" + encodeURIComponent(pageOf(el)) + "&" : ""),
 
-  function build(element, shape, names, views) {
-    const root = element.shadowRoot, texts = element.texts = [];
-    element.shape = shape;
-    root.textContent = "";
-    if (sheet) root.adoptedStyleSheets = [sheet];
-    else add(root, "style", "style").textContent = CSS;
-    if (shape == "slot") return add(root, "slot", "fallback");
-    const panel = add(root, "div", "panel");
-    if (!views) {
-      texts.push(add(panel, "div", "caption"));
-      const note = add(root, "div", "note");
-      texts.push(add(note, "div", "periods"), add(note, "div", "time"));
-    }
-    const list = add(panel, "dl", "list");
-    names.forEach(() => {
-      const line = add(list, "div", "line");
-      texts.push(add(line, "dt", "label"), add(line, "dd", "value"));
-    });
-  }
+    /** Make one request. Never rejects: no answer is `{}`. @returns {Promise<Answer>} */
+    call = async (/** @type {string} */ target, /** @type {RequestInit} */ options) => {
+      try {
+        const answer = await (await fetch(base + target, options)).json();
+        siteLang = answer.lang || siteLang;
+        // Said once a page, for the webmaster to mend; the server words it.
+        if (answer.status < 500 && !warned++) console.warn(NAME, answer.status, answer.detail);
+        return answer;
+      } catch (error) {
+        return {};
+      }
+    },
+    /** Send a view or a ping, as text: JSON would need a preflight. It outlives the page. */
+    post = (/** @type {object} */ view) =>
+      call("/v1/views", { method: "POST", body: JSON.stringify(view), keepalive: true, credentials: "omit" }),
 
+    /**
+     * Read what the elements that pass the test show: each thing once, 100 pages a request.
+     * The suffix is `after=POSITION` or empty.
+     */
+    load = /** @type {(test: Test, suffix: string, cache?: RequestCache) => void} */ ((test, suffix, cache) => {
+      const turn = {}, sources = /** @type {Record<string, Record<string, Shown>>} */ ({});
+      all.forEach((el) => {
+        if (!test(el)) return;
+        newest[keyOf(el)] = turn;
+        (sources[sourceOf(el)] = sources[sourceOf(el)] || {})[keyOf(el)] = el;
+      });
+      Object.keys(sources).forEach(async (source) => {
+        const keys = Object.keys(sources[source]);
+        while (keys[0]) {
+          const some = keys.splice(0, 100), answer = await call(
+            source + some.map((key) => key.slice(source.length)).join("") + suffix,
+            { cache, credentials: "omit" });
+          // An answer that a later question has overtaken is dropped.
+          some.forEach((key) => newest[key] == turn && keep(key, answer.pages ? answer.pages[pageOf(sources[source][key])] : answer));
+          show(test);
+        }
+      });
+    }),
+    /** Keep an answer; one without numbers marks those that stand as late. */
+    keep = (/** @type {string} */ key, /** @type {any} */ answer) => {
+      if (answer == null || answer >= 0 || answer.total >= 0) known[key] = answer;
+      else if (known[key]) known[key].stale = true;
+    },
+
+    /** Count a view once the page is really seen, then show the numbers that include it. */
+    count = async () => {
+      doc.querySelectorAll("[data-" + NAME + "]").forEach((el) => all.add(/** @type {Shown} */ (el)));
+      const link = /** @type {HTMLLinkElement} */ (doc.querySelector("link[rel=canonical]")),
+        /** @type {import("./visit-counter").View} */
+        view = { site: siteOf(script), page, id: (Math.random() + "" + now()).slice(2),
+          entry: !page && doc.referrer.split("/")[2] != location.host };
+      let tries = 0, answer = /** @type {Answer} */ ({});
+      path = location.pathname;
+      page = view.page = named || attr(doc.querySelector(NAME + "[page]:not([show])"), "page") ||
+        // A canonical link that navigation without loading left as it was is of the page before.
+        link && link.href != canonical && (canonical = link.href).split("//" + location.host)[1] || path + location.search;
+      try {
+        view.own = localStorage[NAME] == 1;
+      } catch (error) { /* Storage is forbidden here: then nobody is marked. */ }
+      named = "";
+      load(() => 1, "");
+      do {
+        await new Promise((go) => setTimeout(go, 3e3 * tries));
+        answer = await post(view);
+      } while (++tries < 3 && answer.counted == null && !(answer.status < 500));
+      if (answer.position) {
+        pinged = 0;
+        load((/** @type {Shown} */ el) => siteOf(el) == view.site && (!isViews(el) || pageOf(el) == page), "after=" + answer.position);
+      }
+      again.last = { view, answer };
+      listen();
+    },
+
+    /** Count again, under another name if one is given. */
+    again = /** @type {import("./visit-counter").Count} */ ((name) => {
+      named = name;
+      path = canonical = "";
+    }),
+    close = () => {
+      if (stream) stream.close();
+      stream = null;
+    },
+    /** Hold one stream, of the first live panel. */
+    listen = () => {
+      const panel = Array.from(all).find(isLive);
+      if (paused || stream || !panel || doc.hidden) return;
+      stream = new EventSource(base + url(panel, "/stream?"));
+      stream.addEventListener("counters", (event) => {
+        keep(keyOf(panel), JSON.parse(event.data));
+        show(isLive);
+      });
+      stream.onerror = close;
+    },
+    /** Each minute, and with an event on return to the tab: read what no stream brings, ping, stream again. */
+    tick = (/** @type {unknown} */ event) => {
+      if (doc.hidden || !path) return close();
+      if (event) active = now();
+      const idle = now() - active > 6e5;
+      if (idle) close();
+      load((/** @type {Shown} */ el) => event || !paused && isLive(el), "", "no-cache");
+      if (idle) return;
+      listen();
+      // Not a number before a view was counted.
+      if (pinged++ % 2) post({ site: siteOf(script), page, kind: "ping" });
+    },
+
+    show = (/** @type {Test} */ test) => all.forEach((el) => test(el) && draw(el)),
+    /** Write what is known into an element; only texts that changed are touched. */
+    draw = (/** @type {Shown} */ el) => {
+      const answer = known[keyOf(el)], layout = layoutOf(el),
+        lang = (attr(el, "lang") || siteLang).slice(0, 2) == "en" ? "en" : "vi",
+        say = (/** @type {string} */ name) => WORDS[lang].split("|")[NAMES.indexOf(name)] || "",
+        noun = say(isViews(el) ? "views" : answer && answer.metric || attr(el, "metric") || "visits"),
+        names = (isViews(el) ? "views" : attr(el, NAME) || attr(el, "counters") || "online week month year total").split(" "),
+        style = { full: "standard", compact: "compact" }[attr(el, "format")],
+        texts = layout ? [] : [say("caption"), answer ? say(answer.windows) + ". " + say(answer.stale ? "stale" : "time") +
+          new Date(answer.as_of).toLocaleTimeString(lang) : say("time") + "–", say(paused ? "go" : "pause")],
+        shape = answer == null && el.firstChild ? "slot" : layout + names;
+      names.forEach((name) => {
+        const value = isViews(el) || !answer ? answer : answer[name];
+        // "Tổng số truy cập", not "Tổng số lượt truy cập".
+        texts.push(say(name).replace("%", name == "total" ? noun.toLowerCase().replace("lượt t", "t") : noun) + ": ",
+          (value == null ? "–" : style ? value.toLocaleString(lang, { notation: style }) : value) + (layout == "line" ? "\u2003" : ""));
+      });
+      if (!el.shadowRoot) {
+        if (answer != null) el.textContent = texts.pop();
+        return;
+      }
+      if (el.shape != shape) build(el, shape, layout, texts.length);
+      el.nodes.forEach((node, index) => {
+        if (node.textContent != texts[index]) node.textContent = texts[index];
+      });
+      // Read out at most once a minute, and only where the webmaster wants it.
+      if (answer && el.hasAttribute("announce") && now() - (el.said || 0) > 6e4) {
+        el.said = now();
+        el.shadowRoot.lastChild.textContent = texts.slice(3).join(" ");
+      }
+    },
+    /** Build the parts for so many texts. */
+    build = (/** @type {Shown} */ el, /** @type {string} */ shape, /** @type {string} */ layout, /** @type {number} */ length) => {
+      const root = el.shadowRoot, nodes = el.nodes = /** @type {HTMLElement[]} */ ([]);
+      el.shape = shape;
+      root.textContent = "";
+      try {
+        // The only way under a policy without inline styles; newer than Chrome 72, Firefox 100, Safari 16.3.
+        const sheet = new CSSStyleSheet();
+        sheet.replaceSync(CSS);
+        root.adoptedStyleSheets = [sheet];
+      } catch (error) {
+        add(root, "style", "").textContent = CSS;
+      }
+      if (shape == "slot") return add(root, shape, "");
+      const panel = add(root, "div", "panel");
+      if (layout) panel.className = "i " + layout;
+      else {
+        nodes.push(add(panel, "div", "caption"), add(root, "a", "note"), add(root, "button", "pause"));
+        nodes[2].hidden = !isLive(el);
+        nodes[2].onclick = () => {
+          paused = !paused;
+          close();
+          show(isLive);
+          tick(1);
+        };
+        /** @type {HTMLAnchorElement} */ (nodes[1]).href = base + "/sites/" + siteOf(el);
+      }
+      const list = add(panel, "dl", "list");
+      while (nodes.length < length) {
+        const line = add(list, "div", "line");
+        nodes.push(add(line, "dt", "label"), add(line, "dd", "value"));
+      }
+      add(root, "div", "status").setAttribute("role", "status");
+    };
+
+  self.visitCounter = { count: again };
   customElements.define(NAME, class extends HTMLElement {
     static get observedAttributes() {
-      return "site page show counters metric windows format lang live".split(" ");
+      return ["site", "page", "lang"];
+    }
+    constructor() {
+      super();
+      this.attachShadow({ mode: "open" });
     }
     connectedCallback() {
-      if (!this.shadowRoot) this.attachShadow({ mode: "open" });
-      elements.add(this);
-      this.attributeChangedCallback();
-    }
-    disconnectedCallback() {
-      elements.delete(this);
+      all.add(this);
+      draw(this);
+      // Elements that come together share their requests.
+      timer = timer || path && setTimeout(() => timer = load((/** @type {Shown} */ el) => known[keyOf(el)] == null, ""));
     }
     attributeChangedCallback() {
-      if (!elements.has(this)) return;
-      draw(this);
-      if (!path || scheduled) return;
-      scheduled = setTimeout(() => {
-        scheduled = 0;
-        load((element) => !(keyOf(element) in answers));
-        listen();
-      });
+      if (this.isConnected) this.connectedCallback();
+    }
+    disconnectedCallback() {
+      all.delete(this);
     }
   });
 
-  ["pushState", "replaceState"].forEach((name) => {
-    const original = history[name];
-    history[name] = function () {
-      moved();
-      return original.apply(this, arguments);
-    };
-  });
-  addEventListener("popstate", moved);
-  addEventListener("pageshow", (event) => event.persisted && count());
-  addEventListener("pagehide", () => {
-    if (source) source.close();
-    source = null;
-  });
-  document.addEventListener("visibilitychange", tick);
-  setInterval(tick, MINUTE);
-  if (document.readyState == "loading") document.addEventListener("DOMContentLoaded", count);
-  else count();
+  addEventListener("scroll", () => active = now());
+  addEventListener("pageshow", (event) => event.persisted && again());
+  doc.addEventListener("visibilitychange", tick);
+  setInterval(tick, 6e4);
+  // Looking is shorter than listening, and leaves the page's history as it is. A prerendered page is hidden too.
+  setInterval(() => {
+    if (doc.readyState < "l" && !doc.hidden && location.pathname != path && (!path || attr(script, "spa") != "off")) count();
+  }, 200);
+  if (location.hash.indexOf(NAME) == 1) /** @type {HTMLScriptElement} */ (add(doc.head, "script", "")).src = base + "/widget/tools.js";
 })();

@@ -82,6 +82,7 @@ class CounterRoutes:
             "site": site,
             "pages": dict(zip(asked, views, strict=True)),
             "as_of": iso(as_of, declared.zone),
+            "lang": declared.settings.lang,
         }
         if reached is not None:
             return uncached(body | {"after": reached})

@@ -18,7 +18,7 @@ from services.api.ledger import LedgerRoutes
 from services.api.metrics import HEAD_SUFFIX, ApiMetrics, measured
 from services.api.openapi import answers
 from services.api.reading import Readings
-from services.api.script import demo_page, versioned_widget, widget_script
+from services.api.script import demo_page, versioned_widget, widget_script, widget_tools
 from services.api.stream import Streams
 from services.api.top import TopRoutes
 from services.backends.port import CounterStore, EventLog
@@ -110,6 +110,7 @@ class ApiPart:
             ("/v1/sites/{site}/balance", self._balance.balance, "balance"),
             ("/v1/definitions", definitions.definitions, "definitions"),
             ("/widget/v1.js", widget_script, "widget"),
+            ("/widget/tools.js", widget_tools, "widget_tools"),
             ("/widget/{version}/visit-counter.js", versioned_widget, "versioned_widget"),
         ]
 

@@ -10,18 +10,24 @@ from services.api.reading import tag_of
 from services.runtime.problem import ProblemError
 
 SCRIPT_TYPE = "text/javascript; charset=utf-8"
+CHANGEABLE = "public, max-age=3600, stale-while-revalidate=86400"
 
 
 async def widget_script(request: Request) -> Response:
     """Return the widget's script; compatible for ever under this path."""
-    return _script(request, "public, max-age=3600, stale-while-revalidate=86400")
+    return _script(request, widget.script(), CHANGEABLE)
 
 
 async def versioned_widget(request: Request, version: str) -> Response:
     """Return the script of this very version."""
     if version != widget.VERSION:
         raise ProblemError("not_found", f"this server has version {widget.VERSION}", status=404)
-    return _script(request, "public, max-age=31536000, immutable")
+    return _script(request, widget.script(), "public, max-age=31536000, immutable")
+
+
+async def widget_tools(request: Request) -> Response:
+    """Return what the webmaster's `#visit-counter-debug` and `#visit-counter-skip` load."""
+    return _script(request, widget.tools(), CHANGEABLE)
 
 
 async def demo_page(path: str) -> Response:
@@ -32,7 +38,6 @@ async def demo_page(path: str) -> Response:
     return Response(found[0], media_type=found[1], headers={"Cache-Control": "no-cache"})
 
 
-def _script(request: Request, cache: str) -> Response:
-    script = widget.script()
+def _script(request: Request, script: bytes, cache: str) -> Response:
     headers = {"Cache-Control": cache, "Cross-Origin-Resource-Policy": "cross-origin"}
     return conditional(request, script, SCRIPT_TYPE, tag_of(script.decode()), **headers)

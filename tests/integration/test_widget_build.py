@@ -1,0 +1,27 @@
+"""What is served is what was written: the minified file belongs to its source, and the types hold."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import widget
+
+FOLDER = Path(widget.__file__).parent
+
+
+def run(*arguments: str, directory: Path = FOLDER) -> None:
+    done = subprocess.run(arguments, cwd=directory, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_minified_script_is_made_from_its_source(tmp_path: Path) -> None:
+    """`make widget` would change nothing; else somebody forgot it."""
+    made = tmp_path / "made.js"
+    run("npm", "run", "--silent", "build", "--", "--output", str(made))
+    assert made.read_bytes() == widget.script(), "run `make widget` and commit visit-counter.min.js"
+
+
+def test_the_scripts_types_hold() -> None:
+    """The JSDoc types of the scripts are checked by TypeScript, strictly."""
+    run("npm", "run", "--silent", "check")
