@@ -124,7 +124,12 @@ _BALANCE_CSV = (
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "counters": _COUNTERS,
-    "pages": {"site": "thanhxuan", "pages": {"/tin-tuc/bai-1": 56, "/b": None}, "as_of": _AS_OF},
+    "pages": {
+        "site": "thanhxuan",
+        "pages": {"/tin-tuc/bai-1": 56, "/b": None},
+        "as_of": _AS_OF,
+        "lang": "vi",
+    },
     "top_pages": _TOP,
     "history": _HISTORY,
     "ledger": {"site": "thanhxuan", "entries": [_ENTRY], "stale": False},
