@@ -141,6 +141,7 @@ _TEXTS = {
     "stream": ("text/event-stream", _STREAM),
     "widget": ("text/javascript", "// the widget's script"),
     "versioned_widget": ("text/javascript", "// the widget's script"),
+    "widget_tools": ("text/javascript", "// what a webmaster looks into the widget with"),
 }
 _TABLES = {
     "top_pages": _TOP_CSV,
