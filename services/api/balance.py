@@ -27,7 +27,8 @@ from visits.balance import (
     pages_check,
     pages_expected,
 )
-from visits.counters import DAY_MS
+from visits.counters import DAY_MS, MINUTE_MS, Metric, bucket_field, day_field, total_field
+from visits.errors import StoreUnavailableError
 from visits.fold import COUNTED, DUPLICATE
 from visits.state import Head
 from visits.window import iso
@@ -37,6 +38,10 @@ DIFFERING_MAX = 100
 AT_ONCE = 1
 REST = 2.0
 """Closing books never takes more than a third of the time, so that counting goes on beside it."""
+
+TRIES = 3
+RECENT_DAYS = 3
+"""Batches take views of the last 24 h (DESIGN 4.3); older counters change by corrections alone."""
 
 MAY_MISS = "refusals of the last 10 s before an ingest process was killed; never a view"
 EPOCH = date(1970, 1, 1)
@@ -62,6 +67,24 @@ class Balance(Struct, frozen=True):
     def difference(self) -> int:
         """The sum of all differences; 0 closes."""
         return sum(check.difference for check in self.checks)
+
+
+class _Found(Struct, frozen=True):
+    """What was read.
+
+    Attributes:
+        before: books and ledger before the rest was read.
+        after: books and ledger afterwards, with the counters that views still change.
+        counters: all.
+        page_views: of all pages.
+        views_by_day: local day → views of all pages.
+    """
+
+    before: Account
+    after: Account
+    counters: dict[str, int]
+    page_views: int
+    views_by_day: dict[int, int]
 
 
 class BalanceRoutes:
@@ -99,23 +122,45 @@ class BalanceRoutes:
         await self._lane.close()
 
     async def _close(self, site: Site) -> Balance:
-        """Close the books; the pages are read between two readings of the books, since they take a while."""
-        store, partition = self._readings.store, await self._readings.partition(site)
-        before = await store.read_account(partition, site.id)
+        """Close the books, again where a correction was counted meanwhile.
+
+        Raises:
+            StoreUnavailableError: corrections come all the time.
+        """
+        partition = await self._readings.partition(site)
+        for _ in range(TRIES):
+            found = await self._read(partition, site)
+            before, after = found.before, found.after
+            if (before.head.generation, len(before.ledger)) == (
+                after.head.generation,
+                len(after.ledger),
+            ):
+                return await asyncio.to_thread(_balance, site, found)
+        raise StoreUnavailableError("corrections are being counted: ask again")
+
+    async def _read(self, partition: int, site: Site) -> _Found:
+        """Read all tables of a site.
+
+        Counters and pages are many, and read some at a time, so that neither the store nor this process stands still. Those that
+        views still change, of the last days, are read once more at the end, in one atomic step with the books and the ledger.
+        """
+        store = self._readings.store
+        before = await store.read_account(partition, site.id, ())
         if before is None:
             raise starting()
+        counters: dict[str, int] = {}
+        async for some in store.scan_counters(partition, site.id):
+            counters |= some
+            await asyncio.sleep(0)
         page_views = await self._views(partition, site, None)
         by_day = {day: await self._views(partition, site, day) for day in _kept_days(before.head)}
-        books = await store.read_books(partition, site.id)
-        ledger = await store.read_ledger(partition, site.id)
-        head = await store.head(partition)
-        if head is None:
+        recent = _recent_fields(before.head)
+        after = await store.read_account(partition, site.id, recent)
+        if after is None:
             raise starting()
-        after = Account(head, {}, books, ledger)
-        bucket_minutes = self._readings.configuration.settings.store.bucket_minutes
-        return await asyncio.to_thread(
-            _balance, site, before, after, page_views, by_day, bucket_minutes
-        )
+        for field in recent:
+            counters.pop(field, None)
+        return _Found(before, after, counters | after.counters, page_views, by_day)
 
     async def _views(self, partition: int, site: Site, day: int | None) -> int:
         """Return the views of all pages."""
@@ -126,34 +171,37 @@ class BalanceRoutes:
         return sum(seen.values())
 
 
-def _balance(
-    site: Site,
-    before: Account,
-    after: Account,
-    page_views: int,
-    by_day: dict[int, int],
-    bucket_minutes: int,
-) -> Balance:
+def _balance(site: Site, found: _Found) -> Balance:
     """Close the books from what was read."""
-    entries = entries_of(before.ledger)
-    books = close_books(before.counters, before.books, entries, site.zone, bucket_minutes)
-    bounds = (
-        pages_expected(before.books, entries),
-        pages_expected(after.books, entries_of(after.ledger)),
-    )
+    before, after = found.before, found.after
+    entries = entries_of(after.ledger)
+    bucket_minutes = after.head.parameters.bucket_minutes
+    books = close_books(found.counters, after.books, entries, site.zone, bucket_minutes)
+    bounds = [pages_expected(account.books, entries) for account in (before, after)]
     still_kept = set(_kept_days(after.head))
     views_by_day = {
         (EPOCH + timedelta(days=day)).isoformat(): n
-        for day, n in by_day.items()
+        for day, n in found.views_by_day.items()
         if day in still_kept
     }
     checks = (
         *books.checks,
-        pages_check(page_views, bounds),
+        pages_check(found.page_views, bounds),
         page_days_check(views_by_day, before.books, after.books),
     )
-    as_of = before.head.as_of
+    as_of = after.head.as_of
     return Balance(books, checks, as_of, now_ms() - as_of > STALE_MS)
+
+
+def _recent_fields(head: Head) -> list[str]:
+    """Return the counters that views may still change while they are read; all others are changed by corrections only."""
+    size = head.parameters.bucket_minutes * MINUTE_MS
+    first, last = head.log_time - RECENT_DAYS * DAY_MS, head.log_time + DAY_MS
+    fields = [total_field(metric) for metric in Metric]
+    for metric in Metric:
+        fields += [bucket_field(metric, n) for n in range(first // size, last // size + 1)]
+        fields += [day_field(metric, n) for n in range(first // DAY_MS, last // DAY_MS + 1)]
+    return fields
 
 
 def _kept_days(head: Head) -> range:

@@ -308,13 +308,20 @@ class MemoryStore:
         pages = self._table(partition, "pages" if day is None else "page_days", site)
         yield pages if day is None else pages.get(day, {})
 
-    async def read_account(self, partition: int, site: str) -> Account | None:
-        """Return what a site's books are closed from."""
+    async def scan_counters(self, partition: int, site: str) -> AsyncIterator[dict[str, int]]:
+        """Yield all counters at once."""
+        yield self._table(partition, "counters", site)
+
+    async def read_account(
+        self, partition: int, site: str, fields: Sequence[str]
+    ) -> Account | None:
+        """Return some counters with all books and the ledger."""
         held = self._partitions.get(partition)
         if held is None:
             return None
-        tables = [deepcopy(held.table(name, site)) for name in ("counters", "books", "ledger")]
-        return Account(deepcopy(held.head), tables[0], tables[1], list(tables[2].values()))
+        counters = _pick(held.table("counters", site), fields)
+        books, ledger = (dict(held.table(name, site)) for name in ("books", "ledger"))
+        return Account(deepcopy(held.head), counters, books, list(ledger.values()))
 
     async def put_salt(self, day: str, salt: bytes) -> bytes:
         """Keep a salt if there is none for its date."""

@@ -207,11 +207,11 @@ class Reading(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True):
-    """All of a site's tables but its pages, read in one atomic step with the head they belong to.
+    """What a site's books are closed from, read in one atomic step with the head it belongs to.
 
     Attributes:
         head: the live head.
-        counters: field → amount, every one.
+        counters: field → amount, those asked for that are there.
         books: `name` and `YYYY-MM-DD:name` → amount.
         ledger: the entries (JSON), in no order.
     """
@@ -291,8 +291,13 @@ class CounterStore(Protocol):
         may or may not be in it, a page may come twice. Nothing where nothing is counted.
         """
 
-    async def read_account(self, partition: int, site: str) -> Account | None:
-        """Return what a site's books are closed from, in one atomic step; `None` where nothing is counted yet."""
+    def scan_counters(self, partition: int, site: str) -> AsyncIterator[dict[str, int]]:
+        """Yield all counters of a site, some thousand at a time; as `scan_pages`, not one atomic step."""
+
+    async def read_account(
+        self, partition: int, site: str, fields: Sequence[str]
+    ) -> Account | None:
+        """Return some counters with all books and the ledger, in one atomic step; `None` where nothing is counted yet."""
 
     async def put_salt(self, day: str, salt: bytes) -> bytes:
         """Keep `salt` for a local date (ISO 8601) if there is none; return the one that stands there."""

@@ -6,9 +6,8 @@ the primary; a promoted replica or a restored snapshot is a rollback, and the fe
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from typing import Any, Self
@@ -212,46 +211,37 @@ class RedisStore:
         """Return a site's books."""
         return batches.amounts_of(await self._table(partition, lambda keys: keys.books(site)))
 
-    async def scan_pages(
+    def scan_pages(
         self, partition: int, site: str, day: int | None
     ) -> AsyncIterator[dict[str, int]]:
-        """Yield the views of every page by HSCAN (https://redis.io/docs/latest/commands/scan/)."""
-        head = await self.head(partition)
-        if head is None:
-            return
-        keys = Keys(partition, head.generation)
-        key = keys.pages(site) if day is None else keys.page_day(site, day)
-        cursor = 0
-        while True:
-            cursor, found = await self._scan(key, cursor)
-            yield found
-            if cursor == 0:
-                return
-
-    @reads
-    async def _scan(self, key: str, cursor: int) -> tuple[int, dict[str, int]]:
-        """Return the next cursor and some names and amounts of a hash."""
-        then, found = await self._call(
-            lambda: self._client.hscan(key, cursor, count=SCANNED_AT_ONCE), key
+        """Yield the views of every page."""
+        return self._scan(
+            partition, lambda keys: keys.pages(site) if day is None else keys.page_day(site, day)
         )
-        return then, {name.decode(): int(n) for name, n in found.items()}
+
+    def scan_counters(self, partition: int, site: str) -> AsyncIterator[dict[str, int]]:
+        """Yield all counters."""
+        return self._scan(partition, lambda keys: keys.counters(site))
 
     @reads
-    async def read_account(self, partition: int, site: str) -> Account | None:
-        """Return what a site's books are closed from; long replies are read in a thread."""
+    async def read_account(
+        self, partition: int, site: str, fields: Sequence[str]
+    ) -> Account | None:
+        """Return some counters with all books and the ledger."""
 
         def ask(keys: Keys, generation: int) -> batches.Call:
             call = batches.Call(keys, generation)
-            for key in (keys.counters(site), keys.books(site), keys.ledger(site)):
-                call.ask("hgetall", key)
+            call.ask_fields(keys.counters(site), fields)
+            call.ask("hgetall", keys.books(site))
+            call.ask("hgetall", keys.ledger(site))
             return call
 
         answer = await self._read(partition, ask)
         if answer is None:
             return None
         head, (counters, books, ledger) = answer
-        amounts = await asyncio.to_thread(batches.amounts_of, counters)
-        return Account(head, amounts, batches.amounts_of(books), ledger[1::2])
+        found = batches.read_amounts(fields, counters)
+        return Account(head, found, batches.amounts_of(books), ledger[1::2])
 
     async def put_salt(self, day: str, salt: bytes) -> bytes:
         """Keep a salt if there is none for its date."""
@@ -367,6 +357,28 @@ class RedisStore:
             generation = live
         msg = "the live generation moved while it was read"
         raise StoreUnavailableError(msg)
+
+    async def _scan(
+        self, partition: int, key: Callable[[Keys], str]
+    ) -> AsyncIterator[dict[str, int]]:
+        """Yield a table of the live generation by HSCAN (https://redis.io/docs/latest/commands/scan/)."""
+        head = await self.head(partition)
+        if head is None:
+            return
+        name, cursor = key(Keys(partition, head.generation)), 0
+        while True:
+            cursor, found = await self._scan_on(name, cursor)
+            yield found
+            if cursor == 0:
+                return
+
+    @reads
+    async def _scan_on(self, name: str, cursor: int) -> tuple[int, dict[str, int]]:
+        """Return the next cursor, and some of a hash."""
+        following, found = await self._call(
+            lambda: self._client.hscan(name, cursor, count=SCANNED_AT_ONCE), name
+        )
+        return following, {field.decode(): int(amount) for field, amount in found.items()}
 
     async def _table(self, partition: int, key: Any) -> list[bytes]:
         """Return HGETALL's reply of one table of the live generation."""

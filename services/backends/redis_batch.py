@@ -182,7 +182,7 @@ def read_state(head: Head, wanted: Wanted, days: range, replies: list[Any]) -> S
         state.page_counts[site] = next(left)
         reply = next(left)
         is_whole = site in wanted.whole_pages
-        state.pages[site] = amounts_of(reply) if is_whole else _read_amounts(pages, reply)
+        state.pages[site] = amounts_of(reply) if is_whole else read_amounts(pages, reply)
     for site, ids in wanted.deltas.items():
         entries = chain.from_iterable(next(left))
         state.deltas[site] = {
@@ -190,7 +190,7 @@ def read_state(head: Head, wanted: Wanted, days: range, replies: list[Any]) -> S
         }
     for site, fields in wanted.counters.items():
         if fields:
-            state.counters[site] = _read_amounts(fields, next(left))
+            state.counters[site] = read_amounts(fields, next(left))
     for site in wanted.whole_pages:
         found = {day: amounts_of(next(left)) for day in days}
         state.page_days[site] = {day: amounts for day, amounts in found.items() if amounts}
@@ -248,7 +248,8 @@ def _read_moments(
     }
 
 
-def _read_amounts(names: Sequence[str], replies: Iterable[list[bytes | None]]) -> dict[str, int]:
+def read_amounts(names: Sequence[str], replies: Iterable[list[bytes | None]]) -> dict[str, int]:
+    """Read the replies to `ask_fields` as name → amount."""
     return {
         name: int(value)
         for name, value in zip(names, chain.from_iterable(replies), strict=True)

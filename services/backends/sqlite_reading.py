@@ -169,23 +169,35 @@ def next_pages(
     head = live_head(connection)
     if head is None:
         return {}
-    generation = head.generation
-    select, scope = (
-        (_PAGES, (generation, site)) if day is None else (_PAGE_DAY, (generation, day, site))
-    )
-    bounded = f"{select} AND page > ? ORDER BY page LIMIT {SCANNED_AT_ONCE}"
+    if day is None:
+        return _following(connection, _PAGES, "page", (head.generation, site), after)
+    return _following(connection, _PAGE_DAY, "page", (head.generation, day, site), after)
+
+
+def next_counters(connection: sqlite3.Connection, site: str, after: str) -> dict[str, int]:
+    """Return the next counters by name; empty at the end."""
+    head = live_head(connection)
+    if head is None:
+        return {}
+    return _following(connection, _COUNTERS, "field", (head.generation, site), after)
+
+
+def _following(
+    connection: sqlite3.Connection, select: str, key: str, scope: tuple[object, ...], after: str
+) -> dict[str, int]:
+    """Return the next rows of a two-column `select` in the order of `key`."""
+    bounded = f"{select} AND {key} > ? ORDER BY {key} LIMIT {SCANNED_AT_ONCE}"
     return dict(connection.execute(bounded, (*scope, after)))
 
 
-def account(connection: sqlite3.Connection, site: str) -> Account | None:
-    """Return all of a site's tables but its pages; `None` where nothing is counted."""
+def account(connection: sqlite3.Connection, site: str, fields: Sequence[str]) -> Account | None:
+    """Return some counters with all books and the ledger; `None` where nothing is counted."""
     head = live_head(connection)
     if head is None:
         return None
-    counters, books, ledger = (
-        dict(connection.execute(select, (head.generation, site)))
-        for select in (_COUNTERS, _BOOKS, _LEDGER)
-    )
+    scope = (head.generation, site)
+    counters = lookup(connection, _COUNTERS, "field", scope, fields)
+    books, ledger = (dict(connection.execute(select, scope)) for select in (_BOOKS, _LEDGER))
     return Account(head, counters, books, list(ledger.values()))
 
 

@@ -6,7 +6,7 @@ The statements of reading stand in `sqlite_reading`, those of an apply in `sqlit
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Self
 
@@ -110,25 +110,24 @@ class SqliteStore:
         check_partition(partition)
         return await self._read(partial(sqlite_reading.books, site=site))
 
-    async def scan_pages(
+    def scan_pages(
         self, partition: int, site: str, day: int | None
     ) -> AsyncIterator[dict[str, int]]:
         """Yield the views of every page in the order of their names."""
         check_partition(partition)
-        after = ""
-        while True:
-            found: dict[str, int] = await self._read(
-                partial(sqlite_reading.next_pages, site=site, day=day, after=after)
-            )
-            if not found:
-                return
-            yield found
-            after = next(reversed(found))
+        return self._scan(partial(sqlite_reading.next_pages, site=site, day=day))
 
-    async def read_account(self, partition: int, site: str) -> Account | None:
-        """Return what a site's books are closed from; see `CounterStore`."""
+    def scan_counters(self, partition: int, site: str) -> AsyncIterator[dict[str, int]]:
+        """Yield all counters in the order of their names."""
         check_partition(partition)
-        return await self._read(partial(sqlite_reading.account, site=site))
+        return self._scan(partial(sqlite_reading.next_counters, site=site))
+
+    async def read_account(
+        self, partition: int, site: str, fields: Sequence[str]
+    ) -> Account | None:
+        """Return some counters with all books and the ledger; see `CounterStore`."""
+        check_partition(partition)
+        return await self._read(partial(sqlite_reading.account, site=site, fields=fields))
 
     async def put_salt(self, day: str, salt: bytes) -> bytes:
         """Keep a day's salt if there is none; return the one that stands there."""
@@ -171,6 +170,15 @@ class SqliteStore:
         if self._is_open:
             self._is_open = False
             await self._file.close()
+
+    async def _scan(
+        self, following: Callable[..., dict[str, int]]
+    ) -> AsyncIterator[dict[str, int]]:
+        """Yield what comes after one name after the other."""
+        after = ""
+        while found := await self._read(partial(following, after=after)):
+            yield found
+            after = next(reversed(found))
 
     async def _read(self, operation: Operation[Result]) -> Result:
         return await self._file.read(operation, StoreUnavailableError)

@@ -406,15 +406,20 @@ async def test_every_page_is_scanned_some_at_a_time(store: CounterStore) -> None
     assert await scanned(store, day + 1) == {}
 
 
-async def test_the_account_is_all_that_the_books_are_closed_from(store: CounterStore) -> None:
-    """Head, counters, books and ledger of one site, of one moment."""
-    assert await store.read_account(0, "a") is None
+async def test_an_account_is_of_one_moment_and_one_site(store: CounterStore) -> None:
+    """Head, the counters asked for that are there, all books and the ledger; and all counters by a scan."""
+    assert await store.read_account(0, "a", ["v"]) is None
     await store.begin(0, LOG_ID, SMALL)
     batch = await decide(store, LOG)
+    batch.counters["b"] = {"v": 7}
     batch.ledger = {"a": {"a-delta": b"{}"}, "b": {"another": b"[]"}}
     assert await store.apply(0, batch) == Applied()
-    account = await store.read_account(0, "a")
+    account = await store.read_account(0, "a", ["v", "absent"])
     assert account is not None
     assert account.head.fence == batch.after
-    assert (account.counters, account.books) == (batch.counters["a"], batch.books["a"])
+    assert (account.counters, account.books) == ({"v": 20}, batch.books["a"])
     assert account.ledger == [b"{}"]
+    scanned_counters: dict[str, int] = {}
+    async for some in store.scan_counters(0, "a"):
+        scanned_counters |= some
+    assert scanned_counters == batch.counters["a"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -110,3 +113,58 @@ async def test_nothing_counted_has_no_balance(api: Api) -> None:
     body = (await api.get(PATH)).json
     assert (body["closes"], body["received"], body["days"]) == (True, 0, [])
     assert (await api.get(PATH, "days=-1")).status == 400
+
+
+def meanwhile(api: Api, name: str, happens: Callable[[], Awaitable[None]]) -> None:
+    """Let something happen before and after a table is scanned."""
+    scan = getattr(api.store, name)
+
+    async def interrupted(*asked: Any) -> AsyncIterator[dict[str, int]]:
+        await happens()
+        async for some in scan(*asked):
+            yield some
+        await happens()
+
+    setattr(api.store, name, interrupted)
+
+
+@pytest.mark.parametrize("name", ["scan_counters", "scan_pages"])
+async def test_what_is_counted_while_it_is_read_is_no_difference(api: Api, name: str) -> None:
+    """Views, late ones, repeats and refusals may come at any moment."""
+    await count_all(api)
+    numbers = itertools.count()
+
+    async def count_more() -> None:
+        now, n = now_ms(), next(numbers)
+        await api.count(
+            view(now, id=f"more-{n:04d}", site="demo", page=f"/new-{n}", visitor=f"{n:016x}"),
+            view(now - DAY_MS + HOUR_MS, id=f"late-{n:04d}", site="demo", received=now),
+            view(now, id="event-2", site="demo"),
+        )
+
+    meanwhile(api, name, count_more)
+    body = (await api.get(PATH)).json
+    assert next(numbers) > 1
+    assert not [check for check in body["checks"] if check["difference"]]
+    assert body["closes"] is True
+
+
+async def test_a_correction_counted_meanwhile_begins_it_anew(api: Api) -> None:
+    """Corrections change old counters: the books are read again, a few times at most."""
+    await count_all(api)
+    numbers = itertools.count()
+
+    async def correct_once() -> None:
+        if (n := next(numbers)) == 0:
+            await api.count(delta(f"adjust-{n:03d}", metric=Metric.VIEWS, spans=(Span(3),)))
+
+    meanwhile(api, "scan_counters", correct_once)
+    body = (await api.get(PATH)).json
+    assert (body["closes"], body["totals"]["views"]["corrected"]) == (True, 3)
+
+    async def correct() -> None:
+        await api.count(delta(f"again-{next(numbers):03d}", metric=Metric.VIEWS, spans=(Span(3),)))
+
+    meanwhile(api, "scan_counters", correct)
+    api.part._balance._lane._kept.clear()
+    assert (await api.get(PATH)).status == 503
