@@ -29,6 +29,12 @@ def tools() -> bytes:
 
 
 @cache
+def embed_style() -> bytes:
+    """Return the style sheet of the page that is framed."""
+    return (files(__name__) / "embed.css").read_bytes()
+
+
+@cache
 def _demo_files() -> dict[str, str]:
     """Return path as the browser asks for it → file within the demo's folder."""
     found: dict[str, str] = {}

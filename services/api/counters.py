@@ -11,12 +11,10 @@ from fastapi import Query, Request, Response
 
 from services.api.answer import JSON_TYPE, conditional, json_answer, uncached
 from services.api.parameter import MetricName, WindowsName
-from services.api.reading import Key, Readings, as_json, tag_of
+from services.api.reading import Key, Readings, as_json, named_page, tag_of
 from services.api.stream import HEADERS, StreamResponse, Streams
 from services.runtime.problem import ProblemError
 from services.runtime.site import Site
-from visits.errors import PageError
-from visits.page import OTHER
 from visits.window import iso
 
 AFTER_SECONDS = 1.0
@@ -76,7 +74,7 @@ class CounterRoutes:
             )
         reached = None if after is None else await self._reached(declared, after)
         views, as_of = await self._readings.pages(
-            declared, [_named(declared, text) for text in asked]
+            declared, [named_page(declared, text) for text in asked]
         )
         body: dict[str, Any] = {
             "site": site,
@@ -125,12 +123,3 @@ class CounterRoutes:
             return True
         finally:
             self._waiters -= 1
-
-
-def _named(site: Site, address: str) -> str | None:
-    """Return the page an address is counted under; `None` where it has no counter of its own."""
-    try:
-        page = site.page(address)
-    except PageError:
-        return None
-    return None if page == OTHER else page

@@ -8,7 +8,8 @@ from fastapi import Query, Request, Response
 
 from services.api.answer import json_answer
 from services.api.reading import Readings, tag_of
-from services.api.words import NOT_COUNTED, NOTES, PERIODS, WORDS, Language
+from services.api.words import NOT_COUNTED, NOTES, PERIODS, WORDS
+from services.runtime.panel import Language
 from services.runtime.site import Site, SiteSettings
 from visits.counters import MINUTE_MS
 from visits.state import Parameters

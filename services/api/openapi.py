@@ -142,6 +142,10 @@ _TEXTS = {
     "widget": ("text/javascript", "// the widget's script"),
     "versioned_widget": ("text/javascript", "// the widget's script"),
     "widget_tools": ("text/javascript", "// what a webmaster looks into the widget with"),
+    "badge": ("image/svg+xml", '<svg xmlns="http://www.w3.org/2000/svg" role="img">…</svg>'),
+    "fragment": ("text/html", '<div class="visit-counter" lang="vi">…</div>'),
+    "embed": ("text/html", "<!doctype html>…"),
+    "embed_style": ("text/css", "body { margin: 0 }"),
 }
 _TABLES = {
     "top_pages": _TOP_CSV,

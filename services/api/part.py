@@ -12,13 +12,20 @@ from prometheus_client import CollectorRegistry
 from services.api.balance import BalanceRoutes
 from services.api.counters import CounterRoutes
 from services.api.definitions import DefinitionRoutes
+from services.api.embed import EmbedRoutes
 from services.api.history import HistoryRoutes
 from services.api.hot import put_hot_routes
 from services.api.ledger import LedgerRoutes
 from services.api.metrics import HEAD_SUFFIX, ApiMetrics, measured
 from services.api.openapi import answers
 from services.api.reading import Readings
-from services.api.script import demo_page, versioned_widget, widget_script, widget_tools
+from services.api.script import (
+    demo_page,
+    embed_style,
+    versioned_widget,
+    widget_script,
+    widget_tools,
+)
 from services.api.stream import Streams
 from services.api.top import TopRoutes
 from services.backends.port import CounterStore, EventLog
@@ -100,6 +107,7 @@ class ApiPart:
         """Return path, endpoint and name of every route."""
         counters = CounterRoutes(self._readings, self._streams)
         definitions = DefinitionRoutes(self._readings)
+        embed = EmbedRoutes(self._readings)
         return [
             ("/v1/sites/{site}/counters", counters.counters, "counters"),
             ("/v1/sites/{site}/pages", counters.pages, "pages"),
@@ -109,6 +117,10 @@ class ApiPart:
             ("/v1/sites/{site}/ledger", self._ledger.ledger, "ledger"),
             ("/v1/sites/{site}/balance", self._balance.balance, "balance"),
             ("/v1/definitions", definitions.definitions, "definitions"),
+            ("/v1/sites/{site}/badge.svg", embed.badge, "badge"),
+            ("/v1/sites/{site}/fragment.html", embed.fragment, "fragment"),
+            ("/embed/{site}", embed.embed, "embed"),
+            ("/widget/embed.css", embed_style, "embed_style"),
             ("/widget/v1.js", widget_script, "widget"),
             ("/widget/tools.js", widget_tools, "widget_tools"),
             ("/widget/{version}/visit-counter.js", versioned_widget, "versioned_widget"),

@@ -21,7 +21,8 @@ from services.runtime.problem import ProblemError
 from services.runtime.settings import Configuration
 from services.runtime.site import Site
 from visits.counters import MINUTE_MS, Metric
-from visits.errors import PartitionStoppedError, UnavailableError
+from visits.errors import PageError, PartitionStoppedError, UnavailableError
+from visits.page import OTHER
 from visits.partition import partition_of
 from visits.state import SCHEMA, Meta
 from visits.window import Plan, Range, Windows, iso, plan
@@ -251,6 +252,15 @@ class Readings:
         rendered = self._rendered[key] = _render(key, site, answer)
         self._read_at[key] = time.monotonic()
         return rendered
+
+
+def named_page(site: Site, address: str) -> str | None:
+    """Return the page an address is counted under; `None` where it has no counter of its own."""
+    try:
+        page = site.page(address)
+    except PageError:
+        return None
+    return None if page == OTHER else page
 
 
 def starting() -> ProblemError:

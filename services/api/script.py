@@ -30,6 +30,18 @@ async def widget_tools(request: Request) -> Response:
     return _script(request, widget.tools(), CHANGEABLE)
 
 
+async def embed_style(request: Request) -> Response:
+    """Return the few styles of the page that is framed."""
+    style = widget.embed_style()
+    return conditional(
+        request,
+        style,
+        "text/css; charset=utf-8",
+        tag_of(style.decode()),
+        **{"Cache-Control": CHANGEABLE},
+    )
+
+
 async def demo_page(path: str) -> Response:
     """Return a page of the demo portal."""
     found = widget.demo_page("/" + path)

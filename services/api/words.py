@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from services.runtime.panel import Language
 from visits.refusal import Refusal
 from visits.window import Windows
-
-Language = Literal["vi", "en"]
 
 WORDS: dict[str, dict[Language, tuple[str, str]]] = {
     "site": {

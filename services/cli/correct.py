@@ -21,13 +21,13 @@ from services.runtime.backend import Backends, make_backends
 from services.runtime.clock import now_ms
 from services.runtime.opening import (
     OPENING_WHY,
-    PANEL,
     Opening,
     new_id,
     opening_delta,
     panel_with,
     read_panel,
 )
+from services.runtime.panel import panel_lines
 from services.runtime.settings import Configuration
 from services.runtime.site import Site
 from visits.codec import encode_record
@@ -38,13 +38,6 @@ from visits.partition import partition_of
 from visits.record import VERSION, Delta, Span
 from visits.window import Windows, iso
 
-LABELS = {
-    "online": "Đang online",
-    "week": "Lượt truy cập trong tuần",
-    "month": "Lượt truy cập trong tháng",
-    "year": "Lượt truy cập trong năm",
-    "total": "Tổng số truy cập",
-}
 console = Console()
 
 
@@ -273,11 +266,10 @@ async def _correct(
         panel = await read_panel(
             backends.store, site, partitions, bucket_minutes, now, delta.metric, windows
         )
-        _print_panel(
-            panel_with(panel, delta, site, bucket_minutes, now, delta.metric, windows),
-            delta.metric,
-            windows,
-        )
+        numbers = panel_with(panel, delta, site, bucket_minutes, now, delta.metric, windows)
+        console.print(f"as it will read ({delta.metric}, {windows}):")
+        for told, n in panel_lines(numbers, delta.metric, site.settings.lang):
+            console.print(f"  {told}: {n}", highlight=False)
         if dry_run:
             console.print("dry run: nothing was written")
             return
@@ -328,12 +320,6 @@ async def _report(
     console.print(
         f"written at {partition}:{position}, id {delta.id}; it counts as soon as the aggregator has read it"
     )
-
-
-def _print_panel(panel: dict[str, int], metric: Metric, windows: Windows) -> None:
-    console.print(f"as it will read ({metric}, {windows}):")
-    for name in PANEL:
-        console.print(f"  {LABELS[name]}: {panel[name]}", highlight=False)
 
 
 def _read_pages(path: Path, site: Site) -> dict[str, int]:

@@ -113,7 +113,8 @@ class Rules:
 
     def refuse_origin(self, arrival: Arrival) -> Refused | None:
         """Refuse pages of other portals: by Origin, else by the Referer; neither present is no refusal."""
-        if not arrival.site.settings.origins:
+        # A page of this very server, as the frame of a site: who may frame it was said with it (Fetch Metadata).
+        if not arrival.site.settings.origins or arrival.headers.is_same_origin:
             return None
         origin = arrival.headers.origin or arrival.headers.referer
         if not origin or arrival.site.allows_origin(origin):

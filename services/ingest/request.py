@@ -63,6 +63,7 @@ class Headers(msgspec.Struct):
     authorization: str = ""
     is_prefetch: bool = False
     asks_privacy: bool = False
+    is_same_origin: bool = False
 
 
 class BodyTooLargeError(InputError):
@@ -162,6 +163,8 @@ def _read_header(found: Headers, name: bytes, value: bytes) -> None:
         found.is_prefetch |= any(word in lowered for word in _PREFETCH_WORDS)
     elif name in _PRIVACY_HEADERS:
         found.asks_privacy |= value.strip() == b"1"
+    elif name == b"sec-fetch-site":
+        found.is_same_origin = value == b"same-origin"
 
 
 def _learn(name: bytes) -> bytes:
@@ -181,7 +184,7 @@ _PRIVACY_HEADERS = frozenset({b"dnt", b"sec-gpc"})
 """Do Not Track and Global Privacy Control: `1` asks not to be told apart."""
 
 _MATTERING = frozenset(
-    {b"user-agent", b"origin", b"referer", b"x-forwarded-for", b"authorization"}
+    {b"user-agent", b"origin", b"referer", b"x-forwarded-for", b"authorization", b"sec-fetch-site"}
     | _PREFETCH_HEADERS
     | _PRIVACY_HEADERS
 )

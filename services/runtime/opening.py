@@ -15,10 +15,6 @@ from visits.partition import partition_of
 from visits.record import VERSION, Delta
 from visits.window import Windows, plan, ranges
 
-PANEL = ("online", "week", "month", "year", "total")
-"""The five lines of the panel (DESIGN 1)."""
-
-
 OPENING_WHY = "opening balance"
 """What the ledger says of an old counter carried over."""
 
