@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from functools import cache
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -33,7 +34,7 @@ class Target(Struct, frozen=True):
 
     def tls(self) -> ssl.SSLContext | None:
         """Return how to check the server's certificate, if it has one."""
-        return ssl.create_default_context() if self.is_tls else None
+        return _tls_context() if self.is_tls else None
 
 
 def parse_target(url: str) -> Target:
@@ -53,3 +54,9 @@ def parse_target(url: str) -> Target:
         raise SettingsError(msg)
     is_tls = parts.scheme == "https"
     return Target(parts.hostname, port or (443 if is_tls else 80), parts.path.rstrip("/"), is_tls)
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Read the certificates this machine trusts once: it takes longer than a connection."""
+    return ssl.create_default_context()

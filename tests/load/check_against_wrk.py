@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -94,33 +95,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def against_nothing(folder: Path, seconds: float) -> list[Measured]:
     """Measure the generator alone, at fixed rates and as fast as it can."""
-    port = free_port()
-    bare = Process(
-        [sys.executable, str(REPOSITORY / "tests" / "load" / "bare_server.py"), str(port)],
-        name="bare server",
-        log_path=folder / "bare.log",
-        is_ready=lambda _process: is_listening(port),
-    )
     found = []
-    with bare:
+    with bare_server(folder) as (url, bare):
         for rate in (*KEPT_RATES, UNREACHABLE_RATE):
-            found.append(generate(f"http://{LOOPBACK}:{port}", bare, rate, seconds))
+            found.append(generate(url, bare, rate, seconds))
             show(found[-1], "a server that does nothing")
     return found
 
 
 def against_ingest(folder: Path, seconds: float) -> list[Measured]:
     """Measure both clients in turn on one ingest process that writes to SQLite."""
-    file = f"sqlite:{folder / 'visit-counter.db'}"
-    config = write_config(
-        folder / "visit-counter.toml",
-        file,
-        file,
-        {SITE: {"test": True}},
-        server={"trusted_proxies": ["127.0.0.1/32"], "rate_limit_per_second": 0},
-    )
     found = []
-    with Service("ingest", config, directory=folder) as ingest:
+    with ingest_alone(folder) as ingest:
         wrk(ingest, WARM_UP_SECONDS)
         for number in range(ROUNDS):
             # Each goes first as often as the other: a target that grows slower is slower for both.
@@ -131,6 +117,35 @@ def against_ingest(folder: Path, seconds: float) -> list[Measured]:
                     found.append(generate(ingest.base_url, ingest, UNREACHABLE_RATE, seconds))
                 show(found[-1], "ingest")
     return found
+
+
+@contextmanager
+def bare_server(folder: Path) -> Iterator[tuple[str, Process]]:
+    """Run the server that does nothing; yield its address and process."""
+    port = free_port()
+    bare = Process(
+        [sys.executable, str(REPOSITORY / "tests" / "load" / "bare_server.py"), str(port)],
+        name="bare server",
+        log_path=folder / "bare.log",
+        is_ready=lambda _process: is_listening(port),
+    )
+    with bare:
+        yield f"http://{LOOPBACK}:{port}", bare
+
+
+@contextmanager
+def ingest_alone(folder: Path) -> Iterator[Service]:
+    """Run one ingest process that writes to SQLite and trusts this machine as a proxy."""
+    file = f"sqlite:{folder / 'load-generator.db'}"
+    config = write_config(
+        folder / "load-generator.toml",
+        file,
+        file,
+        {SITE: {"test": True}},
+        server={"trusted_proxies": ["127.0.0.1/32"], "rate_limit_per_second": 0},
+    )
+    with Service("ingest", config, directory=folder) as ingest:
+        yield ingest
 
 
 def wrk(service: Service, seconds: float) -> Measured:
