@@ -196,16 +196,18 @@ class Generator:
             connection.end("idle")
         room = self._limits.connections - len(self._open) - self._opening
         if room > 0 and self._opening < OPENING_MAX and now >= self._reconnect_ns:
+            self._opening += 1
             task = asyncio.ensure_future(self._open_one())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return None
 
     async def _open_some(self, count: int) -> None:
+        self._opening += count
         await asyncio.gather(*(self._open_one() for _ in range(count)))
 
     async def _open_one(self) -> None:
-        self._opening += 1
+        """Open a connection that was counted as being opened."""
         try:
             connection = await connect(self._target, self._answered, self._ended)
         except OSError:

@@ -46,7 +46,9 @@ class Reader:
                     connection.send(0, 0, 0, self._target.head("GET", path) + b"\r\n")
                     return await answer
                 finally:
-                    if self._waiting.pop(connection, None) is not None:
+                    # By now the connection may carry another's request.
+                    if self._waiting.get(connection) is answer:
+                        del self._waiting[connection]
                         connection.end("given_up")
         except OSError as error:
             msg = f"{self._target.host}:{self._target.port} does not answer ({str(error) or 'no answer in time'})"

@@ -174,12 +174,13 @@ async def test_stopping_sends_no_more_and_waits_for_what_is_under_way() -> None:
         respond(writer, 202, COUNTED_BODY)
 
     async with server(answer) as (target, bodies):
-        tested = generator(target, 100_000)
+        tested = generator(target, 100_000, limits=Limits(connections=40))
         running = asyncio.create_task(tested.run())
         await asyncio.sleep(0.3)
         tested.stop()
         await running
     assert 0 < tested.sent == len(bodies) < 100_000
+    assert tested.in_flight_max <= tested.connections_opened <= 40
     assert tested.outcomes == {COUNTED: tested.sent}
 
 
