@@ -169,6 +169,15 @@ def test_the_next_rotated_file_adds_its_own(tmp_path: Path) -> None:
     assert sums_of(first + second)[Metric.VIEWS] == len(before + after)
 
 
+def test_older_lines_that_turn_up_later_are_added(tmp_path: Path) -> None:
+    """Of the day at which an import began, what lies before its first line was not read by it."""
+    after = [line(MIDNIGHT + 60 * minute) for minute in range(300, 2000, 40)]
+    before = [line(MIDNIGHT + 60 * minute) for minute in range(0, 300, 40)]
+    first, _ = read([write(tmp_path / "access.log.1", after)])
+    second, _ = read([write(tmp_path / "access.log.2", before)], as_imported(first))
+    assert sums_of(first + second)[Metric.VIEWS] == len(before + after)
+
+
 def test_a_visit_across_midnight_is_one(tmp_path: Path) -> None:
     """Not cut at midnight; the reader is a visitor of both days."""
     lines = [line(MIDNIGHT - 600), line(MIDNIGHT + 600), line(MIDNIGHT + 2300)]
