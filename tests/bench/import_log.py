@@ -75,8 +75,9 @@ def _import(config: Path, path: Path) -> dict[str, Any]:
     argv = [sys.executable, "-m", "services.cli", "import-log", str(path), "--site", "portal"]
     done = subprocess.run(
         [*argv, "--json", "--config", str(config)],
-        capture_output=True, text=True, check=True, timeout=600, cwd=REPOSITORY,
+        capture_output=True, text=True, check=False, timeout=600, cwd=REPOSITORY,
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
