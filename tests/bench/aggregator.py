@@ -1,0 +1,176 @@
+"""One aggregator process on Redis: events a second, and the CPU time of both, at few and many sites, pages and days.
+
+The aggregator's own loop reads a log in memory (16 partitions, records as they stand in Kafka) that is far ahead of it, so every
+figure is one of catching up: fetch, decode, read the state, fold, apply. Redis has its append-only file on. A site lies in one
+partition, so one site is one partition at work. What Kafka's client takes comes on top: `replay` has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from services.aggregator.loop import Aggregator
+from services.aggregator.metrics import AggregatorMetrics
+from services.backends.memory import MemoryLog
+from services.backends.redis import RedisStore
+from services.backends.redis_key import Keys
+from services.runtime.health import Health
+from tests.support.bench import Bench
+from tests.support.redis import RedisServer
+from tests.support.usage import usage
+from tests.support.workload import START, Workload
+from visits.counters import DAY_MS
+from visits.partition import partition_of
+from visits.state import Parameters
+
+PARTITIONS = 16
+EVENTS_A_SECOND = 40_000
+"""How many events are counted for each second a measurement is to take: about a third of what is promised."""
+
+PROMISED = 130_000
+
+HISTORY = """
+local days, first = tonumber(ARGV[1]), tonumber(ARGV[2])
+for day = first - days, first - 1 do
+  local fields = {}
+  for _, metric in ipairs({ 'v', 's', 'p' }) do
+    fields[#fields + 1] = metric .. 'd' .. day
+    fields[#fields + 1] = 1200
+    for hour = 0, 23 do
+      fields[#fields + 1] = metric .. 'b' .. (day * 24 + hour)
+      fields[#fields + 1] = 50
+    end
+  end
+  redis.call('HSET', KEYS[1], unpack(fields))
+end
+"""
+"""Gives a site days of history, by hour and by day."""
+
+
+class Size(NamedTuple):
+    """How much there is."""
+
+    sites: int
+    pages: int
+    days: int
+
+    def __str__(self) -> str:
+        """Say it as the set-up of a figure."""
+        return f"sites {self.sites:,}, pages {self.pages:,}, days {self.days}"
+
+
+SIZES = (
+    Size(1, 10, 10),
+    Size(1, 100_000, 10),
+    Size(1, 100_000, 400),
+    Size(1_000, 10_000, 10),
+    Size(1_000, 100_000, 10),
+    Size(1_000, 100_000, 400),
+)
+
+
+def run(bench: Bench) -> None:
+    """Measure every size in turn, round by round."""
+    uvloop.run(_run(bench))
+
+
+async def _run(bench: Bench) -> None:
+    with ExitStack() as stack:
+        running = [
+            await Running.start(
+                size,
+                stack.enter_context(RedisServer(bench.directory / f"redis-{number}")),
+            )
+            for number, size in enumerate(SIZES)
+        ]
+        count = round(bench.seconds * EVENTS_A_SECOND)
+        for each in running:
+            await each.count(count)
+        for _ in bench.rounds():
+            for each in running:
+                await each.measure(bench, count)
+        for each in running:
+            await each.stop()
+
+
+class Running:
+    """An aggregator that has caught up with its log."""
+
+    def __init__(self, size: Size, server: RedisServer, store: RedisStore) -> None:
+        """Take an opened store."""
+        self._size = size
+        self._server = server
+        self._store = store
+        self._log = MemoryLog(PARTITIONS)
+        self._workload = Workload(size.sites, max(1, size.pages // size.sites))
+        health, metrics = Health(), AggregatorMetrics(CollectorRegistry())
+        self._aggregator = Aggregator(self._log, store, Parameters(), metrics, health, 0.1)
+        self._task = asyncio.create_task(self._aggregator.run())
+
+    @classmethod
+    async def start(cls, size: Size, server: RedisServer) -> Running:
+        """Start with the history in the store."""
+        store = await RedisStore(server.url).open()
+        running = cls(size, server, store)
+        await running.count(PARTITIONS * 100)
+        with server.client() as client:
+            for site in running._workload.sites:
+                keys = Keys(partition_of(site, PARTITIONS), 1)
+                client.eval(HISTORY, 1, keys.counters(site), str(size.days), str(START // DAY_MS))
+        return running
+
+    async def count(self, count: int) -> None:
+        """Write views into the log and wait until they are counted."""
+        await self._append(self._draw(count))
+        await self._caught_up()
+
+    async def measure(self, bench: Bench, count: int) -> None:
+        """Count views that are all there already."""
+        drawn = self._draw(count)
+        before, cpu_before, began = (
+            usage(self._server.pid),
+            time.process_time(),
+            time.perf_counter(),
+        )
+        await self._append(drawn)
+        await self._caught_up()
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu_before
+        redis_cpu = usage(self._server.pid).cpu_seconds - before.cpu_seconds
+        setup = str(self._size)
+        bench.record("events counted", count / seconds, "/s", setup=setup, at_least=PROMISED)
+        bench.record("CPU an event, aggregator", cpu / count * 1e6, "µs", setup=setup)
+        bench.record("CPU an event, Redis", redis_cpu / count * 1e6, "µs", setup=setup)
+
+    async def stop(self) -> None:
+        """Stop the aggregator and close the store."""
+        self._aggregator.stop()
+        await self._task
+        await self._store.close()
+
+    def _draw(self, count: int) -> dict[int, list[tuple[bytes, bytes]]]:
+        drawn: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
+        for site, value in self._workload.draw(count):
+            drawn[partition_of(site, PARTITIONS)].append((site.encode(), value))
+        return drawn
+
+    async def _append(self, drawn: dict[int, list[tuple[bytes, bytes]]]) -> None:
+        for partition, records in drawn.items():
+            await self._log.append(partition, records)
+
+    async def _caught_up(self) -> None:
+        """Wait until all is counted.
+
+        Raises:
+            AssertionError: the aggregator ended.
+        """
+        ends = {number: len(held) for number, held in enumerate(self._log.records)}
+        while self._aggregator.positions != ends:
+            assert not self._task.done(), "the aggregator ended"
+            await asyncio.sleep(0.005)
