@@ -25,6 +25,10 @@ CLOSE_SECONDS = 5.0
 KILL_SECONDS = 1.0
 """What of `CLOSE_SECONDS` is kept for closing the connections of a producer whose stop hangs."""
 
+DEAD_KEY_BYTES_MAX = 1024
+DEAD_VALUE_BYTES_MAX = BATCH_BYTES_MAX
+"""What of an unreadable record goes into the dead letters."""
+
 GROUP_ID = "visit-counter-aggregator"
 
 
@@ -133,15 +137,19 @@ class KafkaLog:
         )
 
     async def bury(self, partition: int, dead: Sequence[DeadRecord]) -> None:
-        """Put unreadable records into the dead letters."""
+        """Put unreadable records into the dead letters, long ones cut: they stand whole in the log, at `offset`.
+
+        One as large as the topic takes would, with the headers, be larger than a batch, and stop its partition for ever.
+        """
         letters = [
             (
-                item.record.key,
-                item.record.value,
+                item.record.key[:DEAD_KEY_BYTES_MAX],
+                item.record.value[:DEAD_VALUE_BYTES_MAX],
                 [
                     ("reason", item.reason.encode("utf-8", "replace")),
                     ("partition", str(partition).encode()),
                     ("offset", str(item.record.position).encode()),
+                    ("size", str(len(item.record.value)).encode()),
                 ],
             )
             for item in dead

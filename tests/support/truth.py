@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from services.runtime.backend import Backends
 from tests.support.load import Outcome
@@ -30,6 +30,13 @@ def sqlite_values(path: Path) -> list[bytes]:
 
 async def kafka_values(bootstrap: str, topic: str, partition: int) -> list[bytes]:
     """Return all values of one Kafka partition, in order."""
+    return [record.value or b"" for record in await kafka_records(bootstrap, topic, partition)]
+
+
+async def kafka_records(
+    bootstrap: str, topic: str, partition: int
+) -> list[ConsumerRecord[bytes | None, bytes | None]]:
+    """Return all records of one Kafka partition, in order."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:
@@ -38,13 +45,13 @@ async def kafka_values(bootstrap: str, topic: str, partition: int) -> list[bytes
         end = (await consumer.end_offsets([place]))[place]
         # Not seek_to_beginning: it races the reset to the end that assign has begun.
         consumer.seek(place, (await consumer.beginning_offsets([place]))[place])
-        values: list[bytes] = []
+        found: list[ConsumerRecord[bytes | None, bytes | None]] = []
         until = time.monotonic() + READ_SECONDS
-        while len(values) < end:
-            assert time.monotonic() < until, f"{len(values)} of {end} records came"
+        while len(found) < end:
+            assert time.monotonic() < until, f"{len(found)} of {end} records came"
             for records in (await consumer.getmany(timeout_ms=1000, max_records=5000)).values():
-                values += [record.value or b"" for record in records]
-        return values
+                found += records
+        return found
     finally:
         await consumer.stop()
 

@@ -317,4 +317,9 @@ async def test_dead_letters_keep_the_reason_and_the_place(kafka: KafkaCluster, t
         await reader.stop()
         await log.close()
     assert (letter.key, letter.value) == (b"k", b"\xff")
-    assert dict(letter.headers) == {"reason": b"not JSON", "partition": b"7", "offset": b"42"}
+    assert dict(letter.headers) == {
+        "reason": b"not JSON",
+        "partition": b"7",
+        "offset": b"42",
+        "size": b"1",
+    }
