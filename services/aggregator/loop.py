@@ -12,7 +12,14 @@ from services.aggregator.partition import Dependencies, Partition
 from services.backends.port import CounterStore, EventLog, Identity, LogConsumer
 from services.runtime.clock import now_ms
 from services.runtime.health import Health
-from visits.errors import PartitionStoppedError, SettingsError, UnavailableError, VisitCounterError
+from visits.errors import (
+    LogUnavailableError,
+    PartitionStoppedError,
+    SettingsError,
+    StoreUnavailableError,
+    UnavailableError,
+    VisitCounterError,
+)
 from visits.state import FOLD_VERSION, SCHEMA, Meta, Parameters
 
 FETCH_WAIT_SECONDS = 0.2
@@ -91,6 +98,8 @@ class Aggregator:
                     await self._back_off(error)
                 else:
                     self._health.clear("aggregator")
+                    self._metrics.log_up.set(1)
+                    self._metrics.store_up.set(1)
         finally:
             if consumer is not None:
                 await consumer.note_position(self.positions)
@@ -212,6 +221,10 @@ class Aggregator:
     async def _back_off(self, error: VisitCounterError) -> None:
         log.warning("waiting for log or store", reason=str(error))
         self._health.obstruct("aggregator", str(error))
+        if isinstance(error, LogUnavailableError):
+            self._metrics.log_up.set(0)
+        elif isinstance(error, StoreUnavailableError):
+            self._metrics.store_up.set(0)
         self._identity = None
         for partition in self._partitions.values():
             partition.relocate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from services.runtime.metrics import gauge
 from visits.errors import StoppedState
 
 RUNNING = "running"
@@ -22,6 +23,8 @@ class AggregatorMetrics:
         partition_state: 1 for the state a partition is in, by partition and state.
         apply_seconds: one apply, from call to answer.
         batch_records: records of one batch.
+        log_up: 1 while the log answers.
+        store_up: 1 while the store answers.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -76,6 +79,8 @@ class AggregatorMetrics:
             buckets=(1, 10, 100, 500, 1000, 2500, 5000),
             registry=registry,
         )
+        self.log_up = gauge(registry, f"{prefix}_log_up", "1 while the log answers")
+        self.store_up = gauge(registry, f"{prefix}_store_up", "1 while the store answers")
 
     def show_state(self, partition: int, state: str) -> None:
         """Show the one state a partition is in."""
@@ -86,8 +91,8 @@ class AggregatorMetrics:
         """Stop showing a partition that another process has taken over."""
         for known in (RUNNING, LOCATING, *StoppedState):
             self.partition_state.remove(str(partition), str(known))
-        for gauge in (self.lag_records, self.lag_seconds):
+        for lag in (self.lag_records, self.lag_seconds):
             try:
-                gauge.remove(str(partition))
+                lag.remove(str(partition))
             except KeyError:
                 continue

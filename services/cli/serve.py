@@ -22,6 +22,7 @@ from services.runtime.application import Part, create_application, serve
 from services.runtime.backend import Backends, make_backends
 from services.runtime.health import Health
 from services.runtime.logs import configure_logging
+from services.runtime.metrics import show_build
 from services.runtime.open_files import raise_open_files_limit
 from services.runtime.reload import ReloadPart
 from services.runtime.settings import CONFIG_NAME, Configuration
@@ -105,7 +106,10 @@ def aggregator(config: Config = None, host: Host = "127.0.0.1", port: Port = 808
     _run(
         "visit-counter aggregator",
         configuration(config),
-        lambda found, pair, health, registry: [AggregatorPart(found, *pair, health, registry)],
+        lambda found, pair, health, registry: [
+            AggregatorPart(found, *pair, health, registry),
+            ReloadPart(found, health, registry),
+        ],
         host,
         port,
     )
@@ -151,6 +155,7 @@ def _run(
         await _open(opening)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
+        show_build(registry)
         app = create_application(
             title,
             parts(found, backends, health, registry),

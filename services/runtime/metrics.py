@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
 from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry, Gauge, Metric
@@ -24,6 +26,19 @@ def gauge(registry: CollectorRegistry, name: str, doc: str, labels: Sequence[str
     if name not in known:
         known[name] = Gauge(name, doc, labels, registry=registry)
     return known[name]
+
+
+def show_build(registry: CollectorRegistry) -> None:
+    """Show which release this process runs."""
+    try:
+        release = version("visit-counter")
+    except PackageNotFoundError:
+        # Run from a folder of sources that was never installed.
+        release = "unknown"
+    labels = {"version": release, "python": python_version()}
+    gauge(registry, "visit_counter_build_info", "Which release runs", list(labels)).labels(
+        **labels
+    ).set(1)
 
 
 class Series:

@@ -46,6 +46,7 @@ class Service(Process):
             environment: variables added to those of the test run.
             name: the log file's name; the command and the port if None.
         """
+        self.command = command
         self.port = free_port() if port is None else port
         self.base_url = f"http://{LOOPBACK}:{self.port}"
         called = name or f"{command}-{self.port}"
