@@ -23,11 +23,22 @@ from services.runtime.direct import (
     direct_routes,
     head_of,
 )
+from services.runtime.problem import PROBLEM_TYPE, problem_body
 
 log = structlog.get_logger()
 
+HEAD_BYTES_MAX = 32 * 1024
+"""Of a request's line and headers together; nginx takes 4 buffers of 8 KiB. The parser by itself takes any number."""
+
+HEAD_SECONDS = 10.0
+"""How long a connection may stand open without the whole head of a request; between requests uvicorn's keep-alive holds."""
+
 _UNHEARD = asyncio.Event()
 """What uvicorn sets for an application that waits for more of a body: here nobody does."""
+
+
+_LONG_HEAD = f"line and headers of a request are longer than {HEAD_BYTES_MAX} bytes"
+_HEAD_400 = head_of(400, [(b"content-type", PROBLEM_TYPE.encode())])
 
 
 class _Cycle:
@@ -83,29 +94,66 @@ class DirectProtocol(HttpToolsProtocol):
     _handler: Handler | None = None
     """Of the message being parsed, while it is on the direct way."""
     _body = b""
+    _is_in_head = False
+    _bytes_since_head = 0
+    """Received since the last complete head: an upper bound of the head that is under way."""
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Begin to wait for a first request, for so long and no longer."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        self._stop_timer()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse; a message that is not complete by then goes the usual way."""
+        self._bytes_since_head += len(data)
         super().data_received(data)
         if self._handler is not None:
             self._go_usual_way()
+        elif self._is_in_head and not self.transport.is_closing():
+            if self._bytes_since_head > HEAD_BYTES_MAX:
+                self.send_400_response(_LONG_HEAD)
+            elif self._head_timer is None:
+                self._expect_head()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; nothing of it goes any way."""
+        """Refuse what is no HTTP, by a problem document as all else; nothing of it goes any way, nor what follows it."""
         self._handler = None
-        super().send_400_response(msg)
+        self._is_in_head = False
+        if self.transport.is_closing():
+            return
+        body = problem_body(400, "malformed", msg)
+        length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(b"".join((_HEAD_400, self.common_head(), length, body)))
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """Begin a message; uvicorn's scope is made only for the usual way."""
         self.url = b""
         self.headers = []
+        self._is_in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header as it is; there are a dozen and more in a request, and most matter to nobody."""
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Choose the way."""
+        """Choose the way.
+
+        Raises:
+            ValueError: the head is too long; the parser stops, and the request is refused.
+        """
+        self._is_in_head = False
+        if self._head_timer is not None:
+            self._stop_timer()
+        if self._bytes_since_head > HEAD_BYTES_MAX and self._head_bytes() > HEAD_BYTES_MAX:
+            raise ValueError(_LONG_HEAD)
+        self._bytes_since_head = 0
         method = self.parser.get_method()
         handler = None
         if method == b"POST":
@@ -148,6 +196,23 @@ class DirectProtocol(HttpToolsProtocol):
             text = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
             DirectProtocol._common_head = (headers, text)
         return text
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _expect_head(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up_head)
+
+    def _give_up_head(self) -> None:
+        """Close a connection on which no request becomes complete."""
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def _is_usual(self) -> bool:
         return (
