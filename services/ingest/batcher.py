@@ -41,7 +41,7 @@ SLOW_SECONDS = 0.1
 ROOM_SECONDS = 1.0
 """How much of a slow log's work may wait for it: half in flight, half behind, all of it well within the deadline."""
 
-ROOM_MIN = 500
+ROOM_MIN = 200
 """Records that may wait for a partition however slow: one late append of a few must not turn a burst away."""
 
 Settle = Callable[[int | None, LogUnavailableError | None], None]

@@ -7,6 +7,7 @@ topics. The processes block (see `tests.support.process`); what talks to the bro
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from aiokafka.structs import TopicPartition
 
 from tests.support import kafka_jars
 from tests.support.ports import LOOPBACK, free_port, is_listening
-from tests.support.process import Process
+from tests.support.process import Process, ProcessError
 
 START_TIMEOUT_SECONDS = 90
 REQUEST_TIMEOUT_MS = 20_000
@@ -260,6 +261,22 @@ class KafkaCluster:
         for checkpoint in broker.data.glob("*-offset-checkpoint"):
             checkpoint.unlink()
         broker.start()
+
+    def limit_writers(self, bytes_per_second: int) -> None:
+        """Let each client send so much and no more (a client quota; https://kafka.apache.org/documentation/#design_quotas)."""
+        tool = kafka_jars.java(
+            kafka_jars.prepare(),
+            "kafka.admin.ConfigCommand",
+            *("--bootstrap-server", self.bootstrap, "--alter"),
+            *("--entity-type", "clients", "--entity-default"),
+            *("--add-config", f"producer_byte_rate={bytes_per_second}"),
+        )
+        done = subprocess.run(
+            tool, capture_output=True, text=True, timeout=START_TIMEOUT_SECONDS, check=False
+        )
+        if done.returncode != 0:
+            message = f"{tool[-1]} was not set:\n{done.stdout}{done.stderr}"
+            raise ProcessError(message)
 
     async def topics(self) -> list[str]:
         """Return the names of all topics."""
