@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from services.api.metrics import ApiMetrics
+from services.api.patience import Patience
 from services.backends.port import CounterStore, Reading
 from services.runtime.clock import now_ms
 from services.runtime.direct import head_of
@@ -100,6 +101,7 @@ class Readings:
         self.configuration = configuration
         self.store = store
         self._metrics = metrics
+        self._patience = Patience()
         self._meta: Meta | None = None
         self._rendered: dict[Key, Rendered] = {}
         self._read_at: dict[Key, float] = {}
@@ -112,7 +114,7 @@ class Readings:
             ProblemError: nothing was ever counted, or it does not fit this configuration.
         """
         if self._meta is None:
-            meta = await self.store.meta()
+            meta = await self._patience.wait(self.store.meta())
             if meta is None:
                 raise starting()
             configured = self.configuration.settings.store.bucket_minutes
@@ -175,7 +177,7 @@ class Readings:
 
     async def position(self, site: Site) -> int:
         """Return how far the site's partition is counted; -1 where nothing is."""
-        head = await self.store.head(await self.partition(site))
+        head = await self._patience.wait(self.store.head(await self.partition(site)))
         return -1 if head is None else head.fence.position
 
     async def fresh(self, site: Site, metric: Metric, windows: Windows) -> Answer:
@@ -212,7 +214,9 @@ class Readings:
     ) -> Reading:
         fields = self._plan(site, metric, windows, moment).fields
         online_after = moment - site.settings.online_minutes * MINUTE_MS
-        reading = await self.store.read_counters(partition, site.id, fields, online_after, moment)
+        reading = await self._patience.wait(
+            self.store.read_counters(partition, site.id, fields, online_after, moment)
+        )
         if reading is None:
             raise starting()
         self._metrics.note_reading(reading.as_of)
@@ -226,7 +230,8 @@ class Readings:
             UnavailableError: the store is away.
         """
         known = [page for page in asked if page is not None]
-        reading = await self.store.read_pages(await self.partition(site), site.id, known)
+        partition = await self.partition(site)
+        reading = await self._patience.wait(self.store.read_pages(partition, site.id, known))
         if reading is None:
             raise starting()
         absent = None if reading.has_other else 0

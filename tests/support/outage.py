@@ -6,9 +6,11 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -43,7 +45,7 @@ class Seen:
 
     Attributes:
         posts: view id → its one answer; not tried again.
-        readings: answers of the api, if one was asked.
+        readings: URL → answers to its reading.
         livez: statuses of ingest's /livez.
         readyz: statuses of ingest's /readyz.
         resident_bytes: memory of the ingest process at each look.
@@ -51,7 +53,7 @@ class Seen:
     """
 
     posts: dict[str, Answer] = field(default_factory=dict)
-    readings: list[Answer] = field(default_factory=list)
+    readings: dict[str, list[Answer]] = field(default_factory=dict)
     livez: Counter[int] = field(default_factory=Counter)
     readyz: Counter[int] = field(default_factory=Counter)
     resident_bytes: list[int] = field(default_factory=list)
@@ -79,14 +81,15 @@ class Seen:
             f"median {posts[len(posts) // 2]:.3f} s; ingest's memory at most {max(self.resident_bytes) / 2**20:.0f} MiB, "
             f"waiting at most {max(self.waiting)}"
         )
-        if self.readings:
-            readings = sorted(answer.seconds for answer in self.readings)
-            line += f"; {len(readings)} readings, longest {readings[-1]:.2f} s"
+        for url, answers in self.readings.items():
+            longest = max(answer.seconds for answer in answers)
+            statuses = dict(Counter(answer.status for answer in answers))
+            line += f"; {len(answers)} readings of {urlsplit(url).path} {statuses}, longest {longest:.2f} s"
         return line
 
 
 async def watch(
-    ingest: Service, site: str, seconds: float, *, name: str, counters_url: str | None = None
+    ingest: Service, site: str, seconds: float, *, name: str, urls: Sequence[str] = ()
 ) -> Seen:
     """Post views one by one, read, and look at the process, for some seconds.
 
@@ -95,7 +98,7 @@ async def watch(
         site: for which site.
         seconds: how long.
         name: the ids begin with it.
-        counters_url: what to read, if anything.
+        urls: what to read.
     """
     seen = Seen()
     until = time.monotonic() + seconds
@@ -106,8 +109,8 @@ async def watch(
             number += 1
             tasks.create_task(_post(session, ingest, site, f"{name}-{number:05d}", seen))
             tasks.create_task(_look(session, ingest, seen))
-            if counters_url is not None:
-                tasks.create_task(_read(session, counters_url, seen))
+            for url in urls:
+                tasks.create_task(_read(session, url, seen))
             await asyncio.sleep(LOOK_SECONDS)
     return seen
 
@@ -129,7 +132,7 @@ async def _post(
 
 
 async def _read(session: aiohttp.ClientSession, url: str, seen: Seen) -> None:
-    seen.readings.append(await _ask(session, "GET", url))
+    seen.readings.setdefault(url, []).append(await _ask(session, "GET", url))
 
 
 async def _look(session: aiohttp.ClientSession, ingest: Service, seen: Seen) -> None:
