@@ -34,6 +34,9 @@ from visits.state import FOLD_VERSION, Batch, Head, Parameters
 RETRY_SECONDS = 5.0
 """A stopped partition is tried again this often (DESIGN 3.2)."""
 
+HEARD_MS = 3_000
+"""While the log is silent for longer nobody knows whether all is counted, and the numbers grow old."""
+
 DEAD_SEEN_MIN = 1_000
 """A share of unreadable records is judged from this many records on (DESIGN 3.2)."""
 
@@ -74,6 +77,7 @@ class Partition:
         self._must_verify = False
         self._gap_at: int | None = None
         self._end = 0
+        self._heard_at = 0
         self._retry_at = 0.0
         self._seen = 0
         self._dead = 0
@@ -171,6 +175,7 @@ class Partition:
         self._must_verify = fence.position > extent.begin
         self._epoch = await shared.consumer.seek(self.number, fence.position - self._must_verify)
         self._head, self._fence, self._end = head, fence, extent.end
+        self._heard_at = shared.now()
         self._log_epoch = identity.epochs.get(self.number)
         log.info(
             "partition located", partition=self.number, position=fence.position, end=extent.end
@@ -187,7 +192,7 @@ class Partition:
         """
         if self._fence is None or fetched.epoch != self._epoch:
             return
-        self._end = max(fetched.end, self._fence.position)
+        self._end, self._heard_at = max(fetched.end, self._fence.position), fetched.heard_at
         records = fetched.records
         if self._must_verify and records:
             records = self._verify(records, self._fence)
@@ -210,9 +215,11 @@ class Partition:
         if self._fence is None or self._head is None or self._must_verify:
             return
         metrics = self._shared.metrics
-        is_caught_up = self._fence.position >= self._end
+        now = self._shared.now()
+        is_heard = now - self._heard_at <= HEARD_MS
+        is_caught_up = is_heard and self._fence.position >= self._end
         metrics.lag_records.labels(str(self.number)).set(max(0, self._end - self._fence.position))
-        as_of = self._shared.now() if is_caught_up else 0
+        as_of = now if is_caught_up else 0
         answer = await self._shared.store.touch(
             self.number, self._head.generation, self._fence, as_of
         )

@@ -6,8 +6,10 @@ For tests and experiments; everything is gone when the process ends, so no URL o
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any, Self
 
@@ -117,13 +119,10 @@ class MemoryConsumer:
 
     async def fetch(self, wait_seconds: float) -> list[Fetched]:
         """Return what has come since; waits for the first record."""
-        async with self._log.grown:
-            try:
-                async with asyncio.timeout(wait_seconds):
-                    await self._log.grown.wait_for(self._has_more)
-            except TimeoutError:
-                return []
-        return [self._take(partition) for partition in list(self._at) if self._is_behind(partition)]
+        with suppress(TimeoutError):
+            async with self._log.grown, asyncio.timeout(wait_seconds):
+                await self._log.grown.wait_for(self._has_more)
+        return [self._take(partition) for partition in list(self._at)]
 
     async def extent(self, partition: int) -> Extent:
         """Return what the log holds."""
@@ -145,7 +144,8 @@ class MemoryConsumer:
         held, at = self._log.records[partition], self._at[partition]
         taken = tuple(held[at : at + FETCH_RECORDS_MAX])
         self._at[partition] = at + len(taken)
-        return Fetched(partition, self._epochs[partition], taken, len(held))
+        now = time.time_ns() // 1_000_000
+        return Fetched(partition, self._epochs[partition], taken, len(held), now)
 
 
 class _Partition:

@@ -59,12 +59,14 @@ class Fetched(Struct, frozen=True):
         epoch: the value of `LogConsumer.seek` these records follow; records of an older seek are to be dropped.
         records: dense, possibly empty (then only `end` is news).
         end: the position after the log's last record as far as the consumer knows.
+        heard_at: when the log itself said so; a client whose broker is away gives out no records and no error for long.
     """
 
     partition: int
     epoch: int
     records: tuple[LogRecord, ...]
     end: int
+    heard_at: int
 
 
 class LogConsumer(Protocol):

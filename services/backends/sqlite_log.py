@@ -181,7 +181,7 @@ class SqliteConsumer:
             self._position = records[-1].position + 1
             if len(records) < BATCH_RECORDS_MAX:
                 self._gather_until = time.monotonic() + GATHER_SECONDS
-        return [Fetched(0, epoch, records, end)]
+        return [Fetched(0, epoch, records, end, _now_ms())]
 
 
 def _insert(

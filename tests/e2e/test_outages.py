@@ -162,6 +162,9 @@ async def test_a_broker_away_is_503_in_time_and_mends_itself(
     assert seen.readyz[HTTPStatus.SERVICE_UNAVAILABLE] > 0
     for url in stack.urls:
         assert {answer.status for answer in seen.readings[url]} == {HTTPStatus.OK}
+    last = seen.readings[stack.counters_url][-1].body
+    assert last is not None
+    assert last["stale"], "nobody can know that all is counted while the log is silent"
     assert not outcome.unknown - seen.posts.keys()
     await check_exact(stack, outcome)
 

@@ -96,7 +96,7 @@ async def send(ingest: Service, phases: list[Phase], run: str) -> Answers:
     workload = Views(target, [SITE], run=run, visitors=5_000, pages=50)
     answers = Answers(schedule)
     generator = Generator(
-        target, workload, schedule, Limits(connections=1_000), judge_view, on_outcome=answers.hear
+        target, workload, schedule, Limits(connections=2_000), judge_view, on_outcome=answers.hear
     )
 
     async def look() -> None:

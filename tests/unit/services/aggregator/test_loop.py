@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from services.aggregator.loop import Aggregator
 from services.aggregator.metrics import AggregatorMetrics
-from services.backends.memory import MemoryLog, MemoryStore
+from services.backends.memory import MemoryConsumer, MemoryLog, MemoryStore
+from services.backends.port import Fetched
 from services.runtime.health import Health
 from tests.support.logs import NOON, view
 from visits.codec import encode_record
@@ -82,3 +83,34 @@ async def test_another_leader_with_the_same_records_is_followed(running: Running
     head = await running.store.head(0)
     assert head is not None
     assert head.fence.position == 4
+
+
+async def test_while_the_log_is_silent_the_numbers_grow_old(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client whose broker is away gives out nothing and no error: nobody knows then that all is counted."""
+    monkeypatch.setattr("services.aggregator.loop.TOUCH_SECONDS", 0.01)
+    monkeypatch.setattr("services.aggregator.partition.HEARD_MS", 40)
+    await running.append("a")
+    await running.until_counted(1)
+
+    async def as_of() -> int:
+        head = await running.store.head(0)
+        assert head is not None
+        return head.as_of
+
+    fetch = MemoryConsumer.fetch
+
+    async def silent(_consumer: MemoryConsumer, wait_seconds: float) -> list[Fetched]:
+        await asyncio.sleep(min(wait_seconds, 0.005))
+        return []
+
+    monkeypatch.setattr(MemoryConsumer, "fetch", silent)
+    await asyncio.sleep(0.3)
+    since = await as_of()
+    await asyncio.sleep(0.2)
+    assert await as_of() == since
+    monkeypatch.setattr(MemoryConsumer, "fetch", fetch)
+    async with asyncio.timeout(10):
+        while await as_of() <= since:  # noqa: ASYNC110  # the store has no event for it
+            await asyncio.sleep(0.02)
