@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ CALM_SECONDS = 2.0
 
 ANSWER_SECONDS_MAX = 5.0
 """A bound far above the deadline of 2 s, which tells a refusal from a request that hangs."""
+
+STOP_SECONDS_MAX = 15.0
+"""A bound above the 10 s that a stop may take."""
 
 MEMORY_BYTES_MAX = 256 * 2**20
 """Ingest begins with about 75 MiB."""
@@ -221,3 +225,19 @@ async def test_redis_away_stops_no_view_and_the_last_good_numbers_stand(
     last = await get(stack.counters_url)
     assert last.body is not None
     assert not last.body["stale"]
+
+
+async def test_services_stop_in_time_while_broker_and_redis_hang(stack: Stack) -> None:
+    """SIGTERM is no request to wait for ever for who does not answer."""
+    stack.kafka.pause()
+    stack.redis.pause()
+    await watch(stack.ingest, SITE, 3.0, name="watched", urls=stack.urls)
+
+    async def stop(service: Service) -> float:
+        began = time.monotonic()
+        await asyncio.to_thread(service.terminate, STOP_SECONDS_MAX)
+        return time.monotonic() - began
+
+    services = (stack.ingest, stack.aggregator, stack.api)
+    seconds = await asyncio.gather(*(stop(service) for service in services))
+    print("stopped after " + ", ".join(f"{s:.1f} s" for s in seconds))
