@@ -16,6 +16,7 @@ from tests.support.process import Process
 from tests.support.redis import RedisServer
 from tests.support.truth import (
     check_acknowledged,
+    check_balances,
     compare,
     kafka_values,
     sqlite_values,
@@ -80,7 +81,9 @@ async def test_embedded_pair_counts_exactly_once_through_kills(
         values = sqlite_values(tmp_path / "data" / "visit-counter.db")
         await asyncio.to_thread(up.start)
         await wait_counted(backends, {0: len(values)})
-        check_acknowledged(outcome, await compare(backends, {0: values}))
+        found = await compare(backends, {0: values})
+        check_acknowledged(outcome, found)
+        await check_balances(up.base_url, found)
     finally:
         await backends.close()
 
@@ -115,6 +118,9 @@ async def test_kafka_and_redis_count_exactly_once_through_kills(
     try:
         logs = {p: await kafka_values(kafka_own.bootstrap, topic, p) for p in range(PARTITIONS)}
         await wait_counted(backends, {p: len(values) for p, values in logs.items()})
-        check_acknowledged(outcome, await compare(backends, logs))
+        found = await compare(backends, logs)
+        check_acknowledged(outcome, found)
+        api = start_service("api", config)
+        await check_balances(api.base_url, found)
     finally:
         await backends.close()

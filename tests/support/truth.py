@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from services.runtime.backend import Backends
 from tests.support.load import Outcome
 from tests.support.oracle import Counted, count
+from tests.support.process import http_get
 from visits.errors import UnavailableError
 
 READ_SECONDS = 60.0
@@ -117,3 +120,17 @@ def check_acknowledged(outcome: Outcome, counted: dict[str, Counted]) -> None:
         f"{views} counted, answers {dict(outcome.statuses)}, "
         f"{sum(n.duplicates for n in counted.values())} repeats in the log"
     )
+
+
+async def check_balances(base_url: str, found: dict[str, Counted]) -> None:
+    """Assert that the books of every site close, and say what the oracle counted."""
+    for site, numbers in found.items():
+        status, body = await asyncio.to_thread(http_get, f"{base_url}/v1/sites/{site}/balance")
+        assert status == HTTPStatus.OK, body
+        balance = json.loads(body)
+        differing = [check for check in balance["checks"] if check["difference"]]
+        assert balance["closes"], (site, differing)
+        assert not [day for day in balance["days"] if day["difference"]], site
+        refused = sum(numbers.refused.values())
+        assert (balance["counted"], balance["duplicate"]) == (numbers.views, numbers.duplicates)
+        assert balance["received"] == numbers.views + numbers.duplicates + refused, site
