@@ -1,0 +1,87 @@
+"""Streams without a socket: the latest event wins, the stuck are let go, and many publishers read less often."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from services.api import stream as stream_module
+from services.api.reading import Key
+from services.api.stream import CHANGE_SECONDS, POLL_SECONDS_MIN, Publisher, Subscriber
+from services.runtime.clock import now_ms
+from tests.support.api import Api
+from tests.support.logs import view
+from visits.counters import Metric
+from visits.window import Windows
+
+KEY = Key("demo", Metric.VIEWS, Windows.ROLLING)
+
+
+async def never() -> MutableMapping[str, Any]:
+    """Stay connected and say nothing."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_a_subscriber_has_room_for_the_latest_event() -> None:
+    """What came in between is not told, and an end ends."""
+    subscriber = Subscriber(b"first")
+    assert await subscriber.take() == b"first"
+    subscriber.offer(b"second")
+    subscriber.offer(b"third")
+    assert await subscriber.take() == b"third"
+    taking = asyncio.create_task(subscriber.take())
+    await asyncio.sleep(0)
+    subscriber.offer(b"fourth")
+    assert await taking == b"fourth"
+    subscriber.close()
+    assert await subscriber.take() is None
+
+
+async def test_a_client_that_takes_nothing_is_let_go(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its room is free again."""
+    await api.count(view(now_ms(), id="event-0001", site="demo"))
+    monkeypatch.setattr(stream_module, "STUCK_SECONDS", 0.01)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if b"event: counters" in message.get("body", b""):
+            await asyncio.Event().wait()
+
+    streams = api.part._streams
+    await asyncio.wait_for(streams.serve(KEY, never, send), 5)
+    assert api.registry.get_sample_value("visit_counter_sse_clients") == 0
+
+
+async def test_silence_is_kept_alive(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comment goes out while nothing changes, so that proxies keep the connection."""
+    await api.count(view(now_ms(), id="event-0001", site="demo"))
+    monkeypatch.setattr(stream_module, "KEEP_ALIVE_SECONDS", 0.0)
+    sent: list[bytes] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message.get("body", b""))
+        if sent[-1] == stream_module.KEEP_ALIVE:
+            api.health.draining.set()
+
+    await asyncio.wait_for(api.part._streams.serve(KEY, never, send), 5)
+    assert sent[1].startswith(b"retry: ")
+    assert sent[2].startswith(b"event: counters\ndata: {")
+    assert sent[-1] == b""
+
+
+async def test_many_publishers_read_less_often(api: Api) -> None:
+    """Together some times a second, each once a second at least."""
+    streams = api.part._streams
+    assert streams.poll_seconds == POLL_SECONDS_MIN
+    task = asyncio.create_task(asyncio.sleep(0))
+    for n in range(1_000):
+        key = Key(f"site-{n}", Metric.VIEWS, Windows.ROLLING)
+        streams._publishers[key] = (Publisher(streams, key), task)
+    assert streams.poll_seconds == CHANGE_SECONDS
+    streams._publishers.clear()
+    await task
