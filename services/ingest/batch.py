@@ -7,13 +7,13 @@ with `docs/wire-format.md`.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-from services.backends.port import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
+from services.backends.port import BATCH_BYTES_MAX
 from services.ingest.local_day import LocalDay, local_day_at
 from services.ingest.moment import parse_moment
 from services.ingest.recording import VISITOR_PREFIX
@@ -23,7 +23,7 @@ from services.runtime.site import Site
 from visits.codec import encode_record
 from visits.counters import DAY_MS, MINUTE_MS
 from visits.errors import InputError, PageError, StoreUnavailableError
-from visits.pseudonym import pseudonym
+from visits.pseudonym import pseudonym_maker
 from visits.record import ID_PATTERN, VERSION, View
 
 LINES_MAX = 10_000
@@ -35,6 +35,9 @@ BYTES_MAX = 5_000_000
 BACK_MS = DAY_MS
 AHEAD_MS = 5 * MINUTE_MS
 """How far a line's moment may lie from its arrival (DESIGN 4.3)."""
+
+PIECE_RECORDS_MAX = 1_000
+"""The most records of one append: Kafka's client builds a batch of them in about 1 ms, in which no view gets its turn."""
 
 FAULTS_MAX = 100
 """How many bad lines are named; the lines after them are not looked at (DESIGN 4.3)."""
@@ -87,6 +90,14 @@ class _BadLineError(InputError):
         self.reason = reason
 
 
+class _Day(NamedTuple):
+    """One local day, and what makes pseudonyms of it and of the day before; `None` where there is no salt."""
+
+    local: LocalDay
+    make: Callable[[bytes, str], bytes] | None
+    make_before: Callable[[bytes, str], bytes] | None
+
+
 _decoder = msgspec.json.Decoder(BatchLine)
 
 
@@ -94,28 +105,34 @@ class Batch:
     """The records of one body as far as it was read.
 
     Attributes:
-        records: (key, value) for the log, in the order of the lines.
         faults: the bad lines, at most `FAULTS_MAX`.
         duplicates: how many lines repeat the id of an earlier one; the fold finds them.
     """
 
     def __init__(self, site: Site, salts: SaltKeeper, now: int, stem: str) -> None:
         """Read lines of `site` that arrive at `now` (Unix milliseconds); ids are made from `stem` (`id_stem`)."""
-        self.records: list[tuple[bytes, bytes]] = []
         self.faults: list[Fault] = []
+        self._records: list[tuple[bytes, bytes]] = []
+        self._moments: list[int] = []
         self._site = site
         self._key = site.id.encode()
         self._salts = salts
         self._now = now
         self._stem = stem
-        self._days: list[LocalDay] = []
+        self._days: list[_Day] = []
         self._pages: dict[str, str] = {}
         self._ids: set[str] = set()
 
     @property
     def duplicates(self) -> int:
         """How many lines repeat an id of this body."""
-        return len(self.records) - len(self._ids)
+        return len(self._records) - len(self._ids)
+
+    @property
+    def records(self) -> list[tuple[bytes, bytes]]:
+        """What goes into the log, (key, value) by the moment of the event: visits do not depend on the order of the lines."""
+        order = sorted(range(len(self._records)), key=self._moments.__getitem__)
+        return [self._records[index] for index in order]
 
     def read(self, lines: Sequence[bytes], first: int) -> None:
         """Read some lines, the first of which is number `first`; stops at `FAULTS_MAX` faults.
@@ -134,7 +151,8 @@ class Batch:
                     return
             else:
                 self._ids.add(record.id)
-                self.records.append((self._key, encode_record(record)))
+                self._moments.append(record.at)
+                self._records.append((self._key, encode_record(record)))
 
     def _record(self, line: bytes, number: int) -> View:
         found = _decode(line)
@@ -149,14 +167,14 @@ class Batch:
         day = self._day(at)
         visitor = previous = None
         if found.visitor is not None:
-            visitor, previous = self._pseudonyms(found.visitor, day, at)
+            visitor, previous = _pseudonyms(found.visitor, day, at)
         return View(
             v=VERSION,
             site=self._site.id,
             id=event_id,
             at=at,
             received=self._now,
-            day=day.day,
+            day=day.local.day,
             page=self._page(found.page),
             visitor=visitor,
             previous=previous,
@@ -185,26 +203,34 @@ class Batch:
                 raise _BadLineError("bad_page", str(error)) from error
         return page
 
-    def _day(self, at: int) -> LocalDay:
-        """Return the local day of `at`; a body spans three of them at most."""
+    def _day(self, at: int) -> _Day:
+        """Return the local day of `at`, with what makes its pseudonyms; a body spans three of them at most."""
         for day in self._days:
-            if day.start <= at < day.end:
+            if day.local.start <= at < day.local.end:
                 return day
-        day = local_day_at(at, self._site.zone)
+        local = local_day_at(at, self._site.zone)
+        day = _Day(local, self._maker(local.day), self._maker(local.before))
         self._days.insert(0, day)
         return day
 
-    def _pseudonyms(self, visitor: str, day: LocalDay, at: int) -> tuple[str, str | None]:
-        """Return the reader's pseudonym of the event's day and, shortly after its midnight, of the day before."""
-        salt = self._salts.salt(day.day)
-        if salt is None:
-            raise StoreUnavailableError(f"the salt of {day.day} was never seen")
-        name = VISITOR_PREFIX + visitor.encode()
-        own = pseudonym(salt, self._site.id, name, "").hex()
-        before = self._salts.salt(day.before) if day.has_previous(at) else None
-        if before is None:
-            return own, None
-        return own, pseudonym(before, self._site.id, name, "").hex()
+    def _maker(self, day: str) -> Callable[[bytes, str], bytes] | None:
+        salt = self._salts.salt(day)
+        return None if salt is None else pseudonym_maker(salt, self._site.id)
+
+
+def _pseudonyms(visitor: str, day: _Day, at: int) -> tuple[str, str | None]:
+    """Return the reader's pseudonym of the event's day and, shortly after its midnight, of the day before.
+
+    Raises:
+        StoreUnavailableError: the day's salt was never seen.
+    """
+    if day.make is None:
+        raise StoreUnavailableError(f"the salt of {day.local.day} was never seen")
+    name = VISITOR_PREFIX + visitor.encode()
+    own = day.make(name, "").hex()
+    if day.make_before is None or not day.local.has_previous(at):
+        return own, None
+    return own, day.make_before(name, "").hex()
 
 
 def id_stem(site: str, idempotency_key: str, body: bytes) -> str:
@@ -226,7 +252,7 @@ def appends(records: Sequence[tuple[bytes, bytes]]) -> Iterator[Sequence[tuple[b
     """Cut records into what one append takes."""
     start = size = 0
     for index, (_, value) in enumerate(records):
-        if index - start == BATCH_RECORDS_MAX or (size and size + len(value) > BATCH_BYTES_MAX):
+        if index - start == PIECE_RECORDS_MAX or (size and size + len(value) > BATCH_BYTES_MAX):
             yield records[start:index]
             start, size = index, 0
         size += len(value)

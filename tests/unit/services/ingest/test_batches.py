@@ -16,7 +16,7 @@ import pytest
 
 from services.backends.port import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
 from services.ingest import batches
-from services.ingest.batch import Batch, appends
+from services.ingest.batch import PIECE_RECORDS_MAX, Batch, appends
 from services.runtime.clock import now_ms
 from tests.support.ingest import Answer, Ingest
 from visits.errors import LogUnavailableError
@@ -74,8 +74,8 @@ async def test_lines_are_views_with_their_own_moment_and_reader(ingest: Ingest) 
     lines = [
         line(1, at=yesterday, id="first-view"),
         line(1, at=now, page="https://any.example//b/?q=1"),
-        line(2, at=now + 4 * 60_000, site="demo", kind="view", future="ignored"),
-        line(page="/x/1", visitor=None, entry=True),
+        line(2, at=now + 3 * 60_000, site="demo", kind="view", future="ignored"),
+        line(at=now + 4 * 60_000, page="/x/1", visitor=None, entry=True),
     ]
     answer = await post(ingest, ndjson(lines))
     assert answer.status == 202
@@ -133,6 +133,17 @@ async def test_the_same_body_again_brings_the_same_ids(ingest: Ingest) -> None:
     other = ndjson([line(page="/b"), line(page="/b")])
     await post(ingest, other, idempotency_key="k1")
     assert [view.id for view in views(await ingest.records())][12:] == by_try[2][:2]
+
+
+async def test_the_order_of_the_lines_does_not_matter(ingest: Ingest) -> None:
+    """An older view after a newer one would begin no visit: the log has them by their moments, ids stay with their lines."""
+    now = now_ms()
+    moments = [now - minutes * 60_000 for minutes in (5, 90, 10, 200, 90, 0)]
+    await post(ingest, ndjson([line(at=at, page=f"/{n}") for n, at in enumerate(moments, 1)]))
+    found = views(await ingest.records())
+    assert [view.at for view in found] == sorted(moments)
+    assert [view.page for view in found] == ["/4", "/2", "/5", "/3", "/1", "/6"]
+    assert all(view.id.endswith(f"-{view.page[1:]}") for view in found)
 
 
 async def test_ids_repeated_within_the_body_are_told(ingest: Ingest) -> None:
@@ -237,7 +248,7 @@ def test_appends_stay_within_the_logs_limits() -> None:
         records = [(b"k", bytes(size - 1) + bytes([n % 256])) for n in range(count)]
         pieces = list(appends(records))
         assert [record for piece in pieces for record in piece] == records
-        assert all(1 <= len(piece) <= BATCH_RECORDS_MAX for piece in pieces)
+        assert all(1 <= len(piece) <= PIECE_RECORDS_MAX <= BATCH_RECORDS_MAX for piece in pieces)
         assert all(
             len(piece) == 1 or sum(len(value) for _, value in piece) <= BATCH_BYTES_MAX
             for piece in pieces
