@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,16 +16,19 @@ from visits.state import Batch, Head, IdWindow, Parameters
 FORGET_ROWS_MAX = 20_000
 """How many rows of a table one batch removes: more than it can add, and never so many that appends wait long."""
 
+STATEMENT_ROWS_MAX = 500
+"""Rows written by one statement: up to 5 variables each, of the 32,766 there may be (https://sqlite.org/limits.html)."""
+
 _ADD = {
-    "counter": "INSERT INTO counter VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
-    "page": "INSERT INTO page VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET views = views + excluded.views",
-    "page_day": "INSERT INTO page_day VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET views = views + excluded.views",
-    "book": "INSERT INTO book VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+    "counter": "INSERT INTO counter VALUES {rows} ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+    "page": "INSERT INTO page VALUES {rows} ON CONFLICT DO UPDATE SET views = views + excluded.views",
+    "page_day": "INSERT INTO page_day VALUES {rows} ON CONFLICT DO UPDATE SET views = views + excluded.views",
+    "book": "INSERT INTO book VALUES {rows} ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
 }
 _SET = {
-    "ledger": "INSERT INTO ledger VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET entry = excluded.entry",
-    "seen": "INSERT INTO seen VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET at = excluded.at",
-    "id": "INSERT INTO id VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET log_time = excluded.log_time",
+    "ledger": "INSERT INTO ledger VALUES {rows} ON CONFLICT DO UPDATE SET entry = excluded.entry",
+    "seen": "INSERT INTO seen VALUES {rows} ON CONFLICT DO UPDATE SET at = excluded.at",
+    "id": "INSERT INTO id VALUES {rows} ON CONFLICT DO UPDATE SET log_time = excluded.log_time",
 }
 _FORGET = {
     "id": "DELETE FROM id WHERE generation = :generation AND hash IN (SELECT hash FROM id"
@@ -117,10 +120,11 @@ def _remove(connection: sqlite3.Connection, batch: Batch) -> None:
 
 def _add(connection: sqlite3.Connection, batch: Batch) -> None:
     generation = batch.generation
-    connection.executemany(_ADD["counter"], _rows(generation, batch.counters))
-    connection.executemany(_ADD["page"], _rows(generation, batch.pages))
-    connection.executemany(_ADD["book"], _rows(generation, batch.books))
-    connection.executemany(
+    _put(connection, _ADD["counter"], _rows(generation, batch.counters))
+    _put(connection, _ADD["page"], _rows(generation, batch.pages))
+    _put(connection, _ADD["book"], _rows(generation, batch.books))
+    _put(
+        connection,
         _ADD["page_day"],
         [
             (generation, day, site, page, views)
@@ -133,11 +137,20 @@ def _add(connection: sqlite3.Connection, batch: Batch) -> None:
 
 def _set(connection: sqlite3.Connection, batch: Batch) -> None:
     generation = batch.generation
-    connection.executemany(_SET["ledger"], _rows(generation, batch.ledger))
-    connection.executemany(_SET["seen"], _rows(generation, batch.seen))
-    connection.executemany(
-        _SET["id"], [(generation, key, log_time) for key, log_time in sorted(batch.ids.items())]
-    )
+    _put(connection, _SET["ledger"], _rows(generation, batch.ledger))
+    _put(connection, _SET["seen"], _rows(generation, batch.seen))
+    ids = [(generation, key, log_time) for key, log_time in sorted(batch.ids.items())]
+    _put(connection, _SET["id"], ids)
+
+
+def _put(
+    connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]]
+) -> None:
+    """Write rows, as many by one statement as may be: Python's lock is let go and waited for at every one."""
+    for start in range(0, len(rows), STATEMENT_ROWS_MAX):
+        some = rows[start : start + STATEMENT_ROWS_MAX]
+        marks = ",".join([f"({','.join('?' * len(some[0]))})"] * len(some))
+        connection.execute(statement.format(rows=marks), [value for row in some for value in row])
 
 
 def _forget(connection: sqlite3.Connection, batch: Batch) -> None:
