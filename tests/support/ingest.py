@@ -60,6 +60,7 @@ class Ingest:
         sites: Mapping[str, Mapping[str, object]],
         *,
         is_direct: bool = False,
+        server: Mapping[str, object] | None = None,
     ) -> None:
         self._is_direct = is_direct
         url = f"sqlite:{directory / 'x.db'}"
@@ -67,7 +68,12 @@ class Ingest:
         self.configuration = configuration = load_configuration(
             None,
             year=2026,
-            overrides={"log": {"url": url}, "store": {"url": url}, "sites": sites},
+            overrides={
+                "log": {"url": url},
+                "store": {"url": url},
+                "sites": sites,
+                "server": server or {},
+            },
         )
         self.log: SqliteLog
         self.store: SqliteStore
