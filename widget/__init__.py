@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 
 VERSION = "1.0.0"
 """Version of the script, in the path of its immutable address."""
@@ -29,9 +30,9 @@ def tools() -> bytes:
 
 
 @cache
-def embed_style() -> bytes:
-    """Return the style sheet of the page that is framed."""
-    return (files(__name__) / "embed.css").read_bytes()
+def style(name: Literal["embed", "site"]) -> bytes:
+    """Return the style sheet of the frame or of the statistics page."""
+    return (files(__name__) / f"{name}.css").read_bytes()
 
 
 @cache

@@ -145,7 +145,8 @@ _TEXTS = {
     "badge": ("image/svg+xml", '<svg xmlns="http://www.w3.org/2000/svg" role="img">…</svg>'),
     "fragment": ("text/html", '<div class="visit-counter" lang="vi">…</div>'),
     "embed": ("text/html", "<!doctype html>…"),
-    "embed_style": ("text/css", "body { margin: 0 }"),
+    "site_page": ("text/html", "<!doctype html>…"),
+    "page_style": ("text/css", "body { margin: 0 }"),
 }
 _TABLES = {
     "top_pages": _TOP_CSV,

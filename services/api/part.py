@@ -21,7 +21,7 @@ from services.api.openapi import answers
 from services.api.reading import Readings
 from services.api.script import (
     demo_page,
-    embed_style,
+    page_style,
     versioned_widget,
     widget_script,
     widget_tools,
@@ -120,7 +120,8 @@ class ApiPart:
             ("/v1/sites/{site}/badge.svg", embed.badge, "badge"),
             ("/v1/sites/{site}/fragment.html", embed.fragment, "fragment"),
             ("/embed/{site}", embed.embed, "embed"),
-            ("/widget/embed.css", embed_style, "embed_style"),
+            ("/sites/{site}", embed.site_page, "site_page"),
+            ("/widget/{name}.css", page_style, "page_style"),
             ("/widget/v1.js", widget_script, "widget"),
             ("/widget/tools.js", widget_tools, "widget_tools"),
             ("/widget/{version}/visit-counter.js", versioned_widget, "versioned_widget"),

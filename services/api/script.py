@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fastapi import Request, Response
 
 import widget
@@ -30,9 +32,9 @@ async def widget_tools(request: Request) -> Response:
     return _script(request, widget.tools(), CHANGEABLE)
 
 
-async def embed_style(request: Request) -> Response:
-    """Return the few styles of the page that is framed."""
-    style = widget.embed_style()
+async def page_style(request: Request, name: Literal["embed", "site"]) -> Response:
+    """Return the few styles of the frame or of the statistics page."""
+    style = widget.style(name)
     return conditional(
         request,
         style,
