@@ -108,6 +108,8 @@ async def test_a_broker_and_a_master_die_under_load_and_a_replica_that_lags_take
     print(f"the promoted replica stood at {lagging}, its master at {had}; {seen.told()}")
     seen.join(outcome)
     await asyncio.to_thread(api.wait_ready)
+    # Its last tallies are in the log then, and the log is at its end.
+    await asyncio.to_thread(ingest.terminate)
     backends = make_backends(configuration(config), exclusive=False)
     await backends.open()
     try:

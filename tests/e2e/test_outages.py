@@ -132,7 +132,8 @@ async def opened(config: Path) -> AsyncIterator[Backends]:
 
 
 async def check_exact(stack: Stack, outcome: Outcome) -> None:
-    """Wait until everything is counted, and hold it against the oracle."""
+    """Stop ingest, so that its last tallies are in the log, wait until everything is counted, and hold it against the oracle."""
+    await asyncio.to_thread(stack.ingest.terminate)
     async with opened(stack.config) as backends:
         logs = {
             partition: await kafka_values(stack.kafka.bootstrap, stack.topic, partition)
