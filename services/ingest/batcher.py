@@ -29,6 +29,9 @@ DEADLINE_SECONDS = 2.0
 LINGER_SECONDS = 0.002
 """How long an idle partition waits for company before its first append (DESIGN 3.4)."""
 
+COMPANY_MIN = 16
+"""That many end the wait, or half as many as the batch before had if that is more: the other half is taken while these are under way."""
+
 SWEEP_SECONDS = 0.1
 """How often deadlines are looked at: one timer for all waiters."""
 
@@ -198,6 +201,8 @@ class _Lane:
         self._in_flight: list[_Waiter] = []
         self._append_began: float | None = None
         self._room = WAITERS_MAX
+        self._wanted = 1
+        self._company = COMPANY_MIN
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"batcher-{partition}")
 
@@ -213,7 +218,8 @@ class _Lane:
     def add(self, waiter: _Waiter) -> None:
         self._queue.append(waiter)
         self._waiters.count += 1
-        self._news.set()
+        if len(self._queue) >= self._wanted:
+            self._news.set()
 
     def expire(self, now: float) -> None:
         """Give up what is past its deadline: unsent where it still waits, unknown where it is in flight."""
@@ -239,9 +245,7 @@ class _Lane:
     async def _run(self) -> None:
         while True:
             if not self._queue:
-                self._news.clear()
-                await self._news.wait()
-                await asyncio.sleep(LINGER_SECONDS)
+                await self._gather()
             self._in_flight = self._take()
             if self._in_flight:
                 self._append_began = monotonic()
@@ -249,7 +253,20 @@ class _Lane:
                 self._pace(monotonic() - self._append_began, is_acknowledged=is_acknowledged)
                 self._append_began = None
                 self._waiters.count -= len(self._in_flight)
+                self._company = max(COMPANY_MIN, len(self._in_flight) // 2)
                 self._in_flight = []
+
+    async def _gather(self) -> None:
+        """Wait for a first record, and then for company: a while at most."""
+        self._wanted = 1
+        self._news.clear()
+        await self._news.wait()
+        self._wanted = self._company
+        if len(self._queue) < self._wanted:
+            self._news.clear()
+            timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._news.set)
+            await self._news.wait()
+            timer.cancel()
 
     def _pace(self, seconds: float, *, is_acknowledged: bool) -> None:
         """Make room for what the log takes in `ROOM_SECONDS`, judged by the batch in hand that took `seconds`."""

@@ -52,6 +52,19 @@ async def test_waiting_requests_share_a_batch(gated: GatedLog, batcher: Batcher)
     assert gated.appended == [[b"%d" % n for n in range(100)]]
 
 
+async def test_enough_company_ends_the_wait(
+    gated: GatedLog, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half as many as the batch before had are enough, fewer wait for more."""
+    monkeypatch.setattr("services.ingest.batcher.LINGER_SECONDS", 3600)
+    await asyncio.gather(*(batcher.submit(0, b"s", b"a") for _ in range(100)))
+    few = [batcher.submit(0, b"s", b"b") for _ in range(49)]
+    await asyncio.sleep(0.02)
+    assert len(gated.appended) == 1
+    await asyncio.gather(*few, batcher.submit(0, b"s", b"b"))
+    assert [len(batch) for batch in gated.appended] == [100, 50]
+
+
 async def test_one_append_in_flight(gated: GatedLog, batcher: Batcher) -> None:
     """What comes during an append waits for the next one."""
     gated.gate.clear()
