@@ -228,6 +228,7 @@ async def test_a_service_away_never_shows_zero(portal: Portal) -> None:
 )
 async def test_a_refusal_is_said_once(portal: Portal, site: str, words: str) -> None:
     """A foreign origin and an unknown site give one warning a page that names the mend."""
+    await portal.come_from_elsewhere()
     head = f'<script async src="/widget/v1.js" data-site="{site}"></script>'
     await portal.open("/a", "<visit-counter></visit-counter>" * 2, head=head)
     await asyncio.sleep(1)

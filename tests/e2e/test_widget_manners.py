@@ -269,6 +269,7 @@ async def test_the_debug_box_tells_what_was_counted(portal: Portal) -> None:
     text = await portal.page.evaluate(box)
     assert f"site    {SITE}" in text
     assert "page    /a?x=1" in text
+    await portal.come_from_elsewhere()
     head = '<script async src="/widget/v1.js" data-site="elsewhere"></script>'
     await portal.open("/b#visit-counter-debug", "", head=head, path="/b")
     await portal.until(f"/not counted: origin.*add it to origins/.test({box})", expected=True)

@@ -75,6 +75,17 @@ class Portal:
         ):
             assert answer.status == HTTPStatus.ACCEPTED
 
+    async def come_from_elsewhere(self) -> None:
+        """Let views be sent as a page of another host sends them: not of the counter's own origin."""
+
+        async def send(route: Route) -> None:
+            headers = await route.request.all_headers()
+            await route.fulfill(
+                response=await route.fetch(headers=headers | {"sec-fetch-site": "cross-site"})
+            )
+
+        await self.page.route("**/v1/views", send)
+
     async def leave_and_return(self) -> None:
         """Hide the page and show it again, as switching tabs does."""
         await self.page.evaluate(
