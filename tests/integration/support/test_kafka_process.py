@@ -12,12 +12,17 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrP
 
 from tests.support.kafka import KafkaCluster
 
-REQUEST_TIMEOUT_MS = 3000
+# A write with a broker lost waits until the controller has seen its session end (2 s here), maybe
+# chosen a new controller first, and made the replicas in step fewer: seconds, more on a busy machine.
+WRITE_TIMEOUT_MS = 25_000
+REFUSED_WRITE_TIMEOUT_MS = 3000
 
 
-async def produce(cluster: KafkaCluster, topic: str, values: list[bytes]) -> None:
+async def produce(
+    cluster: KafkaCluster, topic: str, values: list[bytes], timeout_ms: int = WRITE_TIMEOUT_MS
+) -> None:
     producer = AIOKafkaProducer(
-        bootstrap_servers=cluster.bootstrap, acks="all", request_timeout_ms=REQUEST_TIMEOUT_MS
+        bootstrap_servers=cluster.bootstrap, acks="all", request_timeout_ms=timeout_ms
     )
     await producer.start()
     try:
@@ -116,7 +121,7 @@ async def test_three_nodes_take_writes_with_one_down(tmp_path: Path, topic: str)
         await produce(cluster, topic, [b"two"])
         await asyncio.to_thread(cluster.nodes[1].kill)
         with pytest.raises((KafkaError, TimeoutError)):
-            await asyncio.wait_for(produce(cluster, topic, [b"one"]), 5)
+            await asyncio.wait_for(produce(cluster, topic, [b"one"], REFUSED_WRITE_TIMEOUT_MS), 10)
         await asyncio.to_thread(cluster.start)
         values = [value for _, value in await consume(cluster, topic)]
         assert values[:2] == [b"three", b"two"]
