@@ -70,8 +70,8 @@ class Ahead:
         """
         while len(self._asked) <= 1 and self._left:
             self._ask(self._left.popleft())
-        # Questions leave before the records of this piece keep the process busy.
-        await asyncio.sleep(0)
+            # The question leaves before more records keep the process busy.
+            await asyncio.sleep(0)
         if not self._asked:
             return None
         decoded, asking = self._asked.popleft()

@@ -3,22 +3,23 @@
 --
 -- KEYS  1 pointer, 2 head, 3 ids, 4 cursors of sweeps, 5.. tables
 -- ARGV  1 generation, 2 parameters, 3-5 fence before (log id, position, fingerprint), 6-7 fence after (position,
---       fingerprint), 8 as_of, 9 log_time, 10 id_window, then operations of three arguments: name, key index, payload
+--       fingerprint), 8 as_of, 9 log_time, 10 id_window, 11 operations: {{name, key index, payload}, ...}, 12 bytes
 -- Answer: {"applied"} {"already"} {"miss", generation, log id, position, fingerprint} {"corrupt", key, what}
 --
--- Payloads are few and large, since each argument costs client and server more than what it carries. MessagePack
--- (strings and integers only: this cmsgpack knows no bin) for names and amounts, fixed widths for members and moments:
+-- The operations are MessagePack: strings and numbers, since this cmsgpack knows no bin. Members and moments stand in the bytes,
+-- in fixed widths; there the payload is {first, length}.
 --   add      {field: amount}                    hash, sums checked before the first write
 --   set      {field: value}                     hash
 --   del      {field, ...}                       hash
 --   member   {member, ...}                      set
 --   score    {member: score}                    zset
---   note     member 8, moment 8, ...            hash, member -> the moment's lower 6 bytes, big-endian
---   recent   moment 13 digits, member 8, ...    zset
---   queue    moment 6, member 8, ...            list, one element
+--   note     bytes: member 8, moment 6, ...     hash, member -> moment
+--   recent   bytes: moment 13 digits, member 8  zset
+--   queue    bytes: moment 6, member 8, ...     list, one element
 --   fade     moment                             zset, forgets scores up to it
 --   sweep    moment                             hash of note, forgets moments before it
 --   expire   moment                             list of queue, forgets the ids it lists up to it
+-- Moments are Unix milliseconds, big-endian where they are bytes.
 
 local CHUNK = 2000 -- arguments a call: unpack takes fewer than 8,000
 local FORGOTTEN_MAX = 6000 -- what is forgotten a step: more than a batch can add
@@ -82,21 +83,19 @@ local function sums_of(key, amounts)
   return flat
 end
 
-local decoded = {}
-for at = 11, #ARGV, 3 do
-  local name, key = ARGV[at], KEYS[tonumber(ARGV[at + 1])]
+local operations, bytes = cmsgpack.unpack(ARGV[11]), ARGV[12]
+for _, operation in ipairs(operations) do
+  local name, key = operation[1], KEYS[operation[2]]
   local kind = call('TYPE', key).ok
   if kind ~= 'none' and kind ~= TYPES[name] then
     return corrupt(key, 'is a ' .. kind .. ', not a ' .. TYPES[name])
   end
   if name == 'add' then
-    local flat, refusal = sums_of(key, cmsgpack.unpack(ARGV[at + 2]))
+    local flat, refusal = sums_of(key, operation[3])
     if refusal then
       return refusal
     end
-    decoded[at] = flat
-  elseif name == 'set' or name == 'del' or name == 'member' or name == 'score' then
-    decoded[at] = cmsgpack.unpack(ARGV[at + 2])
+    operation[3] = flat
   end
 end
 
@@ -116,19 +115,19 @@ local function flat_of(map, swapped)
   return flat
 end
 
--- Calls f(values, count) with the parts of a payload of fixed width, at most CHUNK values at a time.
-local function each_part(payload, start, width, parts, part_format, f)
+-- Calls f(values, count) with the parts of units of fixed width in a text, at most CHUNK values at a time.
+local function each_part(text, first, length, width, parts, format_of_unit, f)
   local units_max = CHUNK / parts
-  local units = math.floor((#payload - start + 1) / width)
+  local units = math.floor(length / width)
   for from = 0, units - 1, units_max do
     local count = min(units_max, units - from)
     -- One value more than asked for: struct.unpack ends with the place it has come to.
-    f({ struct.unpack(string.rep(part_format, count), payload, start + from * width) }, count * parts)
+    f({ struct.unpack(string.rep(format_of_unit, count), text, first + from * width) }, count * parts)
   end
 end
 
-local function moment_of(bytes)
-  return #bytes >= 6 and struct.unpack('>I6', bytes) or 0
+local function moment_of(text)
+  return #text >= 6 and struct.unpack('>I6', text) or 0
 end
 
 local function remove(key, fields, values, count, is_old)
@@ -144,23 +143,23 @@ end
 local added = {}
 local writers = {}
 
-function writers.add(key, _, flat) write('HSET', key, flat) end
-function writers.set(key, _, map) write('HSET', key, flat_of(map)) end
-function writers.del(key, _, list) write('HDEL', key, list) end
-function writers.member(key, _, list) write('SADD', key, list) end
-function writers.score(key, _, map) write('ZADD', key, flat_of(map, true)) end
-function writers.queue(key, payload) call('RPUSH', key, payload) end
+function writers.add(key, flat) write('HSET', key, flat) end
+function writers.set(key, map) write('HSET', key, flat_of(map)) end
+function writers.del(key, list) write('HDEL', key, list) end
+function writers.member(key, list) write('SADD', key, list) end
+function writers.score(key, map) write('ZADD', key, flat_of(map, true)) end
+function writers.queue(key, place) call('RPUSH', key, bytes:sub(place[1], place[1] + place[2] - 1)) end
 
-function writers.note(key, payload)
+function writers.note(key, place)
   local fresh = 0
-  each_part(payload, 1, 16, 2, 'c8xxc6', function(values, count)
+  each_part(bytes, place[1], place[2], 14, 2, 'c8c6', function(values, count)
     fresh = fresh + call('HSET', key, unpack(values, 1, count))
   end)
   added[key] = fresh
 end
 
-function writers.recent(key, payload)
-  each_part(payload, 1, 21, 2, 'c13c8', function(values, count)
+function writers.recent(key, place)
+  each_part(bytes, place[1], place[2], 21, 2, 'c13c8', function(values, count)
     call('ZADD', key, unpack(values, 1, count))
   end)
 end
@@ -178,7 +177,7 @@ function writers.sweep(key, moment)
   if left == 0 then
     return
   end
-  local cursors, oldest = KEYS[4], tonumber(moment)
+  local cursors = KEYS[4]
   local cursor = call('HGET', cursors, key) or '0'
   while left > 0 do
     local found = call('HSCAN', key, cursor, 'COUNT', min(left, CHUNK))
@@ -186,7 +185,7 @@ function writers.sweep(key, moment)
     for i = 1, count do
       fields[i], values[i] = found[2][2 * i - 1], found[2][2 * i]
     end
-    remove(key, fields, values, count, function(at) return at < oldest end)
+    remove(key, fields, values, count, function(at) return at < moment end)
     cursor = found[1]
     left = cursor == '0' and 0 or left - min(left, CHUNK)
   end
@@ -194,23 +193,23 @@ function writers.sweep(key, moment)
 end
 
 function writers.expire(key, moment)
-  local ids, newest, removed = KEYS[3], tonumber(moment), 0
+  local ids, removed = KEYS[3], 0
   while removed < FORGOTTEN_MAX do
     local oldest = call('LINDEX', key, 0)
-    if not oldest or moment_of(oldest) > newest then
+    if not oldest or moment_of(oldest) > moment then
       return
     end
     -- Remembered again meanwhile: then it stands in a later element too.
-    each_part(oldest, 7, 8, 1, 'c8', function(fields, count)
-      remove(ids, fields, call('HMGET', ids, unpack(fields, 1, count)), count, function(at) return at <= newest end)
+    each_part(oldest, 7, #oldest - 6, 8, 1, 'c8', function(fields, count)
+      remove(ids, fields, call('HMGET', ids, unpack(fields, 1, count)), count, function(at) return at <= moment end)
       removed = removed + count
     end)
     call('LPOP', key)
   end
 end
 
-for at = 11, #ARGV, 3 do
-  writers[ARGV[at]](KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], decoded[at])
+for _, operation in ipairs(operations) do
+  writers[operation[1]](KEYS[operation[2]], operation[3])
 end
 call('HSET', KEYS[2], 'position', ARGV[6], 'fingerprint', ARGV[7], 'as_of', as_of, 'log_time', ARGV[9],
   'id_window', ARGV[10])

@@ -171,8 +171,8 @@ class RedisStore:
 
         def ask(keys: Keys, generation: int) -> batches.Call:
             call = batches.Call(keys, generation)
-            call.ask_fields(keys.counters(site), fields)
-            call.ask("zcount", keys.online(site), [f"({online_after}", online_until])
+            call.add("fields", keys.counters(site), fields)
+            call.add("zcount", keys.online(site), [f"({online_after}", online_until])
             return call
 
         answer = await self._read(partition, ask)
@@ -188,7 +188,7 @@ class RedisStore:
 
         def ask(keys: Keys, generation: int) -> batches.Call:
             call = batches.Call(keys, generation)
-            call.ask_fields(keys.pages(site), [*pages, OTHER])
+            call.add("fields", keys.pages(site), [*pages, OTHER])
             return call
 
         answer = await self._read(partition, ask)
@@ -231,9 +231,9 @@ class RedisStore:
 
         def ask(keys: Keys, generation: int) -> batches.Call:
             call = batches.Call(keys, generation)
-            call.ask_fields(keys.counters(site), fields)
-            call.ask("hgetall", keys.books(site))
-            call.ask("hgetall", keys.ledger(site))
+            call.add("fields", keys.counters(site), fields)
+            call.add("hgetall", keys.books(site))
+            call.add("hgetall", keys.ledger(site))
             return call
 
         answer = await self._read(partition, ask)
@@ -385,7 +385,7 @@ class RedisStore:
 
         def ask(keys: Keys, generation: int) -> batches.Call:
             call = batches.Call(keys, generation)
-            call.ask("hgetall", key(keys))
+            call.add("hgetall", key(keys))
             return call
 
         answer = await self._read(partition, ask)

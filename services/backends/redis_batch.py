@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -28,32 +27,39 @@ _packer = msgspec.msgpack.Encoder()
 
 
 class Call:
-    """Keys and arguments of one call of a script, growing. What the payloads are stands in the scripts."""
+    """Keys, operations and bytes of one call of a script, growing. What they mean stands in the scripts."""
 
     def __init__(self, keys: Keys, *arguments: Argument) -> None:
         """Begin with pointer and head."""
         self.keys = [keys.pointer, keys.head]
-        self.arguments: list[Argument] = list(arguments)
+        self._arguments = arguments
+        self._operations: list[tuple[str, int, object]] = []
+        self._parts: list[bytes] = []
+        self._length = 0
         self._index = {key: number for number, key in enumerate(self.keys, start=1)}
+
+    @property
+    def arguments(self) -> list[Argument]:
+        """The script's arguments: few and large, since each costs client and server more than what it carries."""
+        return [*self._arguments, _packer.encode(self._operations), b"".join(self._parts)]
 
     def declare(self, key: str) -> int:
         """Add a key the script touches; return its number."""
-        if key not in self._index:
+        number = self._index.get(key)
+        if number is None:
             self.keys.append(key)
-            self._index[key] = len(self.keys)
-        return self._index[key]
+            number = self._index[key] = len(self.keys)
+        return number
 
-    def add(self, name: str, key: str, payload: Argument) -> None:
-        """Add an operation or a query on a key."""
-        self.arguments += (name, self.declare(key), payload)
+    def add(self, name: str, key: str, payload: object = ()) -> None:
+        """Add an operation or a query on a key; no bytes in its payload, which the scripts cannot read."""
+        self._operations.append((name, self.declare(key), payload))
 
-    def ask(self, name: str, key: str, values: Sequence[object] = ()) -> None:
-        """Add a query with plain arguments."""
-        self.add(name, key, _packer.encode(values))
-
-    def ask_fields(self, key: str, fields: Sequence[str]) -> None:
-        """Add a query for fields of a hash."""
-        self.ask("fields", key, fields)
+    def add_bytes(self, name: str, key: str, part: bytes) -> None:
+        """Add an operation or a query whose payload is bytes: it says where they begin, counted from 1, and how many they are."""
+        self.add(name, key, (self._length + 1, len(part)))
+        self._parts.append(part)
+        self._length += len(part)
 
 
 def head_fields(log_id: str, parameters: Parameters) -> list[Argument]:
@@ -100,38 +106,34 @@ def apply_call(keys: Keys, batch: Batch) -> Call:
     _remove_pages(call, keys, batch)
     _add_amounts(call, keys, batch)
     for site, entries in batch.ledger.items():
-        _add(
-            call,
-            "set",
-            keys.ledger(site),
-            {name: entry.decode() for name, entry in entries.items()},
-        )
+        texts = {name: entry.decode() for name, entry in entries.items()}
+        call.add("set", keys.ledger(site), texts)
     for site, seen in batch.seen.items():
-        call.add("note", keys.seen(site), _moments(seen))
+        call.add_bytes("note", keys.seen(site), _moments(seen))
         call.add("sweep", keys.seen(site), batch.seen_before)
-        call.add("recent", keys.online(site), _by_moment(seen))
+        call.add_bytes("recent", keys.online(site), _by_moment(seen))
         call.add("fade", keys.online(site), batch.log_time - ONLINE_KEPT_MS)
     if batch.ids:
-        call.add("note", keys.ids, _moments(batch.ids))
-        call.add("queue", keys.id_queue, _queued(batch.ids, batch.log_time))
+        call.add_bytes("note", keys.ids, _moments(batch.ids))
+        call.add_bytes("queue", keys.id_queue, _queued(batch.ids, batch.log_time))
     call.add("expire", keys.id_queue, batch.ids_known_after)
     sites = sorted(batch.sites)
     if sites:
-        _add(call, "member", keys.sites, sites)
+        call.add("member", keys.sites, sites)
     return call
 
 
 def _remove_pages(call: Call, keys: Keys, batch: Batch) -> None:
     for site, gone in batch.pages_gone.items():
-        _add(call, "del", keys.pages(site), gone)
+        call.add("del", keys.pages(site), gone)
     for site, days in batch.page_days_gone.items():
         for day, gone in days.items():
-            _add(call, "del", keys.page_day(site, day), gone)
+            call.add("del", keys.page_day(site, day), gone)
 
 
 def _add_amounts(call: Call, keys: Keys, batch: Batch) -> None:
     for site, amounts in batch.counters.items():
-        _add(call, "add", keys.counters(site), amounts)
+        call.add("add", keys.counters(site), amounts)
     for site, amounts in batch.pages.items():
         _add_pages(call, keys.pages(site), amounts, batch.pages_gone.get(site, []))
     tables: dict[str, int] = {}
@@ -141,32 +143,32 @@ def _add_amounts(call: Call, keys: Keys, batch: Batch) -> None:
             _add_pages(call, keys.page_day(site, day), amounts, gone)
             tables[f"{site}:{day}"] = day
     if tables:
-        _add(call, "score", keys.days, tables)
+        call.add("score", keys.days, tables)
     for site, amounts in batch.books.items():
-        _add(call, "add", keys.books(site), amounts)
+        call.add("add", keys.books(site), amounts)
 
 
 def state_call(keys: Keys, generation: int, wanted: Wanted, days: range) -> Call:
     """Return the call that reads what a fold wants, in the order `read_state` takes the replies."""
     call = Call(keys, generation)
     if wanted.ids:
-        call.add("members", keys.ids, b"".join(wanted.ids))
+        call.add_bytes("members", keys.ids, b"".join(wanted.ids))
     for site, pseudonyms in wanted.seen.items():
-        call.add("members", keys.seen(site), b"".join(pseudonyms))
+        call.add_bytes("members", keys.seen(site), b"".join(pseudonyms))
     for site, pages in wanted.pages.items():
-        call.ask("hlen", keys.pages(site))
+        call.add("hlen", keys.pages(site))
         if site in wanted.whole_pages:
-            call.ask("hgetall", keys.pages(site))
+            call.add("hgetall", keys.pages(site))
         else:
-            call.ask_fields(keys.pages(site), pages)
+            call.add("fields", keys.pages(site), pages)
     for site, ids in wanted.deltas.items():
-        call.ask_fields(keys.ledger(site), ids)
+        call.add("fields", keys.ledger(site), ids)
     for site, fields in wanted.counters.items():
         if fields:
-            call.ask_fields(keys.counters(site), fields)
+            call.add("fields", keys.counters(site), fields)
     for site in wanted.whole_pages:
         for day in days:
-            call.ask("hgetall", keys.page_day(site, day))
+            call.add("hgetall", keys.page_day(site, day))
     return call
 
 
@@ -214,18 +216,14 @@ def _add_pages(call: Call, key: str, amounts: dict[str, int], gone: list[str]) -
     anew = {page: n for page, n in amounts.items() if page in removed}
     kept = {page: n for page, n in amounts.items() if page not in removed} if anew else amounts
     if anew:
-        _add(call, "set", key, anew)
+        call.add("set", key, anew)
     if kept:
-        _add(call, "add", key, kept)
-
-
-def _add(call: Call, name: str, key: str, payload: object) -> None:
-    call.add(name, key, _packer.encode(payload))
+        call.add("add", key, kept)
 
 
 def _moments(table: Mapping[bytes, int]) -> bytes:
-    """Lay members of 8 bytes and their moments side by side, 8 bytes each."""
-    return struct.pack(">" + "8sQ" * len(table), *chain.from_iterable(table.items()))
+    """Lay members of 8 bytes and their moments of 6 side by side."""
+    return b"".join([member + at.to_bytes(MOMENT_BYTES, "big") for member, at in table.items()])
 
 
 def _by_moment(table: Mapping[bytes, int]) -> bytes:

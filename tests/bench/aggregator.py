@@ -8,11 +8,13 @@ partition, so one site is one partition at work. What Kafka's client takes comes
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from contextlib import ExitStack
 from typing import NamedTuple
 
+import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
 
@@ -78,13 +80,15 @@ SIZES = (
 
 def run(bench: Bench) -> None:
     """Measure every size in turn, round by round."""
+    # What the aggregator says of its starts is not of interest here.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     uvloop.run(_run(bench))
 
 
 async def _run(bench: Bench) -> None:
     with ExitStack() as stack:
         running = [
-            await Running.start(
+            await Counted.start(
                 size,
                 stack.enter_context(RedisServer(bench.directory / f"redis-{number}")),
             )
@@ -97,11 +101,11 @@ async def _run(bench: Bench) -> None:
             for each in running:
                 await each.measure(bench, count)
         for each in running:
-            await each.stop()
+            await each.close()
 
 
-class Running:
-    """An aggregator that has caught up with its log."""
+class Counted:
+    """A log and a store of one size."""
 
     def __init__(self, size: Size, server: RedisServer, store: RedisStore) -> None:
         """Take an opened store."""
@@ -110,48 +114,35 @@ class Running:
         self._store = store
         self._log = MemoryLog(PARTITIONS)
         self._workload = Workload(size.sites, max(1, size.pages // size.sites))
-        health, metrics = Health(), AggregatorMetrics(CollectorRegistry())
-        self._aggregator = Aggregator(self._log, store, Parameters(), metrics, health, 0.1)
-        self._task = asyncio.create_task(self._aggregator.run())
 
     @classmethod
-    async def start(cls, size: Size, server: RedisServer) -> Running:
+    async def start(cls, size: Size, server: RedisServer) -> Counted:
         """Start with the history in the store."""
         store = await RedisStore(server.url).open()
-        running = cls(size, server, store)
-        await running.count(PARTITIONS * 100)
+        counted = cls(size, server, store)
+        await counted.count(PARTITIONS * 100)
         with server.client() as client:
-            for site in running._workload.sites:
+            for site in counted._workload.sites:
                 keys = Keys(partition_of(site, PARTITIONS), 1)
                 client.eval(HISTORY, 1, keys.counters(site), str(size.days), str(START // DAY_MS))
-        return running
+        return counted
 
     async def count(self, count: int) -> None:
         """Write views into the log and wait until they are counted."""
         await self._append(self._draw(count))
-        await self._caught_up()
+        await self._catch_up()
 
     async def measure(self, bench: Bench, count: int) -> None:
         """Count views that are all there already."""
-        drawn = self._draw(count)
-        before, cpu_before, began = (
-            usage(self._server.pid),
-            time.process_time(),
-            time.perf_counter(),
-        )
-        await self._append(drawn)
-        await self._caught_up()
-        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu_before
-        redis_cpu = usage(self._server.pid).cpu_seconds - before.cpu_seconds
+        await self._append(self._draw(count))
+        seconds, cpu_seconds, redis_cpu_seconds = await self._catch_up()
         setup = str(self._size)
         bench.record("events counted", count / seconds, "/s", setup=setup, at_least=PROMISED)
-        bench.record("CPU an event, aggregator", cpu / count * 1e6, "µs", setup=setup)
-        bench.record("CPU an event, Redis", redis_cpu / count * 1e6, "µs", setup=setup)
+        bench.record("CPU an event, aggregator", cpu_seconds / count * 1e6, "µs", setup=setup)
+        bench.record("CPU an event, Redis", redis_cpu_seconds / count * 1e6, "µs", setup=setup)
 
-    async def stop(self) -> None:
-        """Stop the aggregator and close the store."""
-        self._aggregator.stop()
-        await self._task
+    async def close(self) -> None:
+        """Close the store."""
         await self._store.close()
 
     def _draw(self, count: int) -> dict[int, list[tuple[bytes, bytes]]]:
@@ -164,13 +155,29 @@ class Running:
         for partition, records in drawn.items():
             await self._log.append(partition, records)
 
-    async def _caught_up(self) -> None:
-        """Wait until all is counted.
+    async def _catch_up(self) -> tuple[float, float, float]:
+        """Start an aggregator and stop it once all is counted: one at a time, so that no other one stirs meanwhile.
+
+        Returns:
+            How long it took, and the CPU time of this process and of Redis, in seconds.
 
         Raises:
-            AssertionError: the aggregator ended.
+            AssertionError: it ended by itself.
         """
+        metrics = AggregatorMetrics(CollectorRegistry())
+        aggregator = Aggregator(self._log, self._store, Parameters(), metrics, Health(), 0.1)
         ends = {number: len(held) for number, held in enumerate(self._log.records)}
-        while self._aggregator.positions != ends:
-            assert not self._task.done(), "the aggregator ended"
-            await asyncio.sleep(0.005)
+        redis_cpu = usage(self._server.pid).cpu_seconds
+        cpu, began = time.process_time(), time.perf_counter()
+        running = asyncio.create_task(aggregator.run())
+        while aggregator.positions != ends:
+            assert not running.done(), "the aggregator ended"
+            await asyncio.sleep(0.002)
+        taken = (
+            time.perf_counter() - began,
+            time.process_time() - cpu,
+            usage(self._server.pid).cpu_seconds - redis_cpu,
+        )
+        aggregator.stop()
+        await running
+        return taken
