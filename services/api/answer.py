@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import Any, Literal
 
 import msgspec
 from fastapi import Request, Response
+from msgspec import Struct
 
+from services.api.lane import Kept
 from services.api.reading import CACHED, CORS, HTTP_NOT_MODIFIED, HTTP_OK, has_tag, tag_of
 from services.api.table import CSV_TYPE
 
 JSON_TYPE = "application/json"
 Format = Literal["json", "csv"]
+FORMS_MAX = 8
+"""How many forms of one answer are kept."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -35,32 +41,46 @@ def uncached(body: dict[str, Any]) -> Response:
     return Response(_encoder.encode(body), HTTP_OK, CORS | {"Cache-Control": "no-store"}, JSON_TYPE)
 
 
+class Told(Struct):
+    """An answer in the forms it can be told in, none of them made yet.
+
+    Attributes:
+        name: of the file that a browser saves the CSV under.
+        body: makes the JSON.
+        table: makes the CSV.
+        numbers: makes what the tag follows: all but the moment of telling.
+    """
+
+    name: str
+    body: Callable[[], dict[str, Any]]
+    table: Callable[[], bytes]
+    numbers: Callable[[], object]
+
+
 def negotiated(
-    request: Request,
-    told: Format | None,
-    name: str,
-    body: dict[str, Any],
-    table: bytes,
-    numbers: Any,
+    request: Request, asked: Format | None, kept: Kept[Any], variant: Hashable, told: Told
 ) -> Response:
-    """Return the form that was asked for, by `format=` or else by `Accept`.
+    """Return the form that was asked for, by `format=` or else by `Accept`; each is made once for all who ask.
 
     Args:
         request: for its headers.
-        told: what `format=` says.
-        name: of the file that a browser saves the CSV under.
-        body: the JSON.
-        table: the CSV.
-        numbers: what the tag follows: all but the moment of telling.
+        asked: what `format=` says.
+        kept: the answer, which keeps its forms.
+        variant: what else the form depends on.
+        told: how to make it.
     """
-    is_csv = told == "csv" or (told is None and prefers_csv(request.headers.get("accept", "")))
-    tag = tag_of(f"{is_csv}{numbers!r}")
-    if is_csv:
-        disposition = f'attachment; filename="{name}.csv"'
-        return conditional(
-            request, table, CSV_TYPE, tag, Vary="Accept", **{"Content-Disposition": disposition}
-        )
-    return conditional(request, _encoder.encode(body), JSON_TYPE, tag, Vary="Accept")
+    is_csv = asked == "csv" or (asked is None and prefers_csv(request.headers.get("accept", "")))
+    form = kept.forms.get((is_csv, variant))
+    if form is None:
+        content = told.table() if is_csv else _encoder.encode(told.body())
+        form = (content, tag_of(f"{is_csv}{told.numbers()!r}"))
+        if len(kept.forms) < FORMS_MAX:
+            kept.forms[is_csv, variant] = form
+    content, tag = form
+    if not is_csv:
+        return conditional(request, content, JSON_TYPE, tag, Vary="Accept")
+    disposition = {"Content-Disposition": f'attachment; filename="{told.name}.csv"'}
+    return conditional(request, content, CSV_TYPE, tag, Vary="Accept", **disposition)
 
 
 def prefers_csv(accept: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 from msgspec import Struct
 
-from services.api.answer import negotiated
+from services.api.answer import Told, negotiated
 from services.api.lane import Lane
 from services.api.ledger import entries_of
 from services.api.parameter import FormatName
@@ -103,7 +103,7 @@ class BalanceRoutes:
             int,
             Query(ge=0, le=DAYS_MAX, description="how many local days to list; all are checked"),
         ] = DAYS_DEFAULT,
-        told: FormatName = None,
+        form: FormatName = None,
     ) -> Response:
         """Close a site's books: every difference is 0 if each view was counted once."""
         declared = self._readings.site(site)
@@ -112,10 +112,13 @@ class BalanceRoutes:
         balance = kept.value
         is_stale = balance.is_stale or kept.is_late
         listed = _listed(balance.books.days, days)
-        body = _as_json(declared, balance, listed, is_stale=is_stale)
-        table = as_csv(_COLUMNS, [_row(day) for day in listed])
-        numbers = (balance.books, balance.checks, days, is_stale)
-        return negotiated(request, told, f"{site}-balance", body, table, numbers)
+        told = Told(
+            f"{site}-balance",
+            lambda: _as_json(declared, balance, listed, is_stale=is_stale),
+            lambda: as_csv(_COLUMNS, [_row(day) for day in listed]),
+            lambda: (balance.books, balance.checks, days, is_stale),
+        )
+        return negotiated(request, form, kept, days, told)
 
     async def close(self) -> None:
         """End what is being read."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 from msgspec import Struct
 
-from services.api.answer import negotiated
+from services.api.answer import Told, negotiated
 from services.api.lane import Lane
 from services.api.parameter import FormatName, MetricName
 from services.api.reading import STALE_MS, Readings, starting
@@ -71,7 +71,7 @@ class HistoryRoutes:
         ] = Interval.DAY,
         start: From = None,
         end: To = None,
-        told: FormatName = None,
+        form: FormatName = None,
     ) -> Response:
         """Read a series of periods: half-open, side by side, the running one up to now.
 
@@ -85,10 +85,13 @@ class HistoryRoutes:
         kept = await self._lane.get(key, lambda: self._read(declared, chosen, interval, asked))
         past = kept.value
         is_stale = past.is_stale or kept.is_late
-        body = _as_json(declared, chosen, interval, past, is_stale=is_stale)
-        table = as_csv(("from", "to", chosen.value), _rows(declared, interval, past))
-        numbers = (chosen, interval, past.span.start, past.sums, is_stale)
-        return negotiated(request, told, f"{site}-{chosen}-{interval}", body, table, numbers)
+        told = Told(
+            f"{site}-{chosen}-{interval}",
+            lambda: _as_json(declared, chosen, interval, past, is_stale=is_stale),
+            lambda: as_csv(("from", "to", chosen.value), _rows(declared, interval, past)),
+            lambda: (chosen, interval, past.span.start, past.sums, is_stale),
+        )
+        return negotiated(request, form, kept, None, told)
 
     async def close(self) -> None:
         """End what is being read."""

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, field
 
 from services.runtime.problem import ProblemError
 from visits.errors import UnavailableError
@@ -42,11 +42,13 @@ class Kept(Struct, Generic[T], frozen=True):
         value: the answer.
         fresh_until: until when it is given out again.
         is_late: it could not be drawn up anew: the last good one.
+        forms: what it was rendered to already, by those who asked (`services.api.answer`).
     """
 
     value: T
     fresh_until: float
     is_late: bool = False
+    forms: dict[Hashable, tuple[bytes, str]] = field(default_factory=dict)
 
 
 class Lane(Generic[T]):

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 from fastapi import Request, Response
 
-from services.api.answer import negotiated
+from services.api.answer import Told, negotiated
 from services.api.lane import Lane
 from services.api.parameter import FormatName
 from services.api.reading import Readings
-from services.api.table import Cell, as_csv
+from services.api.table import as_csv
 from services.runtime.site import Site
 from visits.delta import LedgerEntry
 from visits.window import iso
@@ -36,15 +36,21 @@ class LedgerRoutes:
         self._readings = readings
         self._lane: Lane[tuple[LedgerEntry, ...]] = Lane(at_once=AT_ONCE)
 
-    async def ledger(self, request: Request, site: str, told: FormatName = None) -> Response:
+    async def ledger(self, request: Request, site: str, form: FormatName = None) -> Response:
         """List every opening balance and correction of a site, in the order in which they were counted."""
         declared = self._readings.site(site)
-        kept = await self._lane.get(declared.id, lambda: self._read(declared))
-        lines = [_line(entry, declared) for entry in kept.value]
-        body = {"site": site, "entries": lines, "stale": kept.is_late}
-        rows: list[list[Cell]] = [[line[name] for name in _COLUMNS] for line in lines]
-        table = as_csv(_COLUMNS, rows)
-        return negotiated(request, told, f"{site}-ledger", body, table, body)
+        kept = await self._lane.get((declared.id, str(declared.zone)), lambda: self._read(declared))
+
+        def lines() -> list[dict[str, Any]]:
+            return [_line(entry, declared) for entry in kept.value]
+
+        told = Told(
+            f"{site}-ledger",
+            lambda: {"site": site, "entries": lines(), "stale": kept.is_late},
+            lambda: as_csv(_COLUMNS, [[line[name] for name in _COLUMNS] for line in lines()]),
+            lambda: (declared.settings.timezone, kept.value, kept.is_late),
+        )
+        return negotiated(request, form, kept, None, told)
 
     async def close(self) -> None:
         """End what is being read."""

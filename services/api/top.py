@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 from msgspec import Struct
 
-from services.api.answer import negotiated
+from services.api.answer import Told, negotiated
 from services.api.lane import Lane
 from services.api.parameter import FormatName
 from services.api.reading import STALE_MS, Readings, starting
@@ -78,7 +78,7 @@ class TopRoutes:
             Window, Query(description="today, or that many whole local days with today, or in all")
         ] = Window.MONTH,
         limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT,
-        told: FormatName = None,
+        form: FormatName = None,
     ) -> Response:
         """Read the most viewed pages; views without a page of their own stand apart as `other`."""
         declared = self._readings.site(site)
@@ -87,11 +87,17 @@ class TopRoutes:
         ranking = kept.value
         shown = ranking.pages[:limit]
         is_stale = ranking.is_stale or kept.is_late
-        body = _as_json(declared, window, ranking, limit, is_stale=is_stale)
-        rows = [(rank, page, views) for rank, (page, views) in enumerate(shown, start=1)]
-        table = as_csv(("rank", "page", "views"), [*rows, (None, OTHER, ranking.other)])
-        numbers = (window, shown, ranking.other, ranking.views, is_stale)
-        return negotiated(request, told, f"{site}-pages-{window}", body, table, numbers)
+        rows = [
+            *((n, *line) for n, line in enumerate(shown, start=1)),
+            (None, OTHER, ranking.other),
+        ]
+        told = Told(
+            f"{site}-pages-{window}",
+            lambda: _as_json(declared, window, ranking, limit, is_stale=is_stale),
+            lambda: as_csv(("rank", "page", "views"), rows),
+            lambda: (window, shown, ranking.other, ranking.views, is_stale),
+        )
+        return negotiated(request, form, kept, limit, told)
 
     async def close(self) -> None:
         """End what is being read."""

@@ -85,3 +85,24 @@ async def test_many_publishers_read_less_often(api: Api) -> None:
     assert streams.poll_seconds == CHANGE_SECONDS
     streams._publishers.clear()
     await task
+
+
+async def test_what_has_not_changed_is_not_told_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readings go on, events do not."""
+    await api.count(view(now_ms(), id="event-0001", site="demo"))
+    monkeypatch.setattr(stream_module, "CHANGE_SECONDS", 0.0)
+    streams = api.part._streams
+    publisher = Publisher(streams, KEY)
+    told: list[bytes] = []
+    subscriber = Subscriber(b"")
+    monkeypatch.setattr(Subscriber, "offer", lambda _self, event: told.append(event))
+    publisher.subscribers[subscriber] = None
+    for _ in range(3):
+        assert await publisher._turn()
+    assert len(told) == 1
+    await api.count(view(now_ms(), id="event-0002", site="demo"))
+    api.part._readings._read_at.clear()
+    assert await publisher._turn()
+    assert len(told) == 2
