@@ -8,17 +8,13 @@ from hashlib import blake2b
 
 from msgspec import Struct
 
+from visits.asset import is_asset
+
 LINE = re.compile(
     r'(?P<address>\S+) \S+ \S+ \[[^]]*\] "GET (?P<page>/\S*) HTTP/[0-9.]+" (?:200|304) \S+'
     r'(?: "[^"]*" "(?P<agent>[^"]*)")?'
 )
 """Apache's `common`, and `combined` with referrer and user agent (httpd manual, "Log Files"); nginx writes the same."""
-
-ASSET = re.compile(
-    r"(?i)\.(?:avif|bmp|bz2|css|csv|eot|exe|gif|gz|ico|jar|jpe?g|js|json|map|mp[34]|ogg|otf|pdf|png|rar|rss|svg|tar|tgz|"
-    r"ttf|txt|wasm|webm|webp|woff2?|xml|xz|zip)(?:\?|$)|/(?:feed|rss|atom)/?(?:\?|$)"
-)
-"""What a page loads besides itself; no page view."""
 
 LINES_MAX = 1_000_000
 
@@ -48,7 +44,7 @@ def page_views(lines: Iterable[str]) -> list[Line]:
     found: list[Line] = []
     for line in lines:
         match = LINE.match(line)
-        if match is None or ASSET.search(match["page"]):
+        if match is None or is_asset(match["page"].partition("?")[0]):
             continue
         found.append(Line(match["address"], match["agent"] or "", match["page"]))
         if len(found) >= LINES_MAX:
