@@ -37,7 +37,7 @@ def canonical_page(
     Args:
         address: as the client sent it.
         query_keys: the names of the query's parameters that belong to the page's name.
-        ignore_case: lower the path, for servers that do not tell cases apart.
+        ignore_case: lower the path, and know the query's keys in any case, for servers that do not tell cases apart.
 
     Returns:
         A path that begins with `/`, or `OTHER` when it is longer than `PAGE_BYTES_MAX`.
@@ -57,7 +57,7 @@ def canonical_page(
     page = "/" + "/".join(segments)
     if ignore_case:
         page = normalize("NFC", page.lower())
-    page += _kept_query(query, query_keys)
+    page += _kept_query(query, query_keys, ignore_case=ignore_case)
     return page if len(page.encode()) <= PAGE_BYTES_MAX else OTHER
 
 
@@ -101,14 +101,19 @@ def _text(raw: bytes) -> str:
     return normalize("NFC", decoded)
 
 
-def _kept_query(query: str, query_keys: frozenset[str]) -> str:
-    """Return `?key=value&…` of the parameters that belong to the name, sorted, or nothing."""
+def _kept_query(query: str, query_keys: frozenset[str], *, ignore_case: bool) -> str:
+    """Return `?key=value&…` of the parameters that belong to the name, as the site spells them, sorted, or nothing."""
     if not query or not query_keys:
         return ""
+    spellings = (
+        {key.lower(): key for key in sorted(query_keys, reverse=True)} if ignore_case else {}
+    )
     kept: list[tuple[str, str]] = []
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         decoded = _parameter(name)
+        if decoded not in query_keys:
+            decoded = spellings.get(decoded.lower(), decoded)
         if decoded in query_keys:
             kept.append((decoded, _parameter(value)))
     if not kept:

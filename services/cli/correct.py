@@ -184,7 +184,7 @@ def forget_pages(
     now = now_ms()
     delta = Delta(
         v=VERSION, site=site, id=new_id(), at=now, received=now, metric=Metric.VIEWS,
-        forget=pattern, who=getpass.getuser(), why=reason,
+        forget=declared.pattern(pattern), who=getpass.getuser(), why=reason,
     )  # fmt: skip
     asyncio.run(_correct(found, declared, delta, declared.settings.windows, dry_run=False))
 

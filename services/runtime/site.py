@@ -45,7 +45,9 @@ class SiteSettings(BaseModel):
     query_keys: tuple[str, ...] = Field(
         (), description="query parameters that belong to a page's name"
     )
-    ignore_case: bool = Field(False, description="/Tin-Tuc and /tin-tuc are one page")
+    ignore_case: bool = Field(
+        False, description="/Tin-Tuc and /tin-tuc are one page, ?ID= and ?id= one parameter"
+    )
     tokens: tuple[str, ...] = Field((), description="sha256:… of bearer tokens")
     test: bool = Field(False, description="load tests may count into it")
     closed: str = Field("", description="reserved: since when the site is closed")
@@ -115,6 +117,10 @@ class Site(msgspec.Struct, frozen=True):
         page = canonical_page(address, self.query_keys, ignore_case=self.settings.ignore_case)
         return page if page == OTHER or self.has_own_page(page) else OTHER
 
+    def pattern(self, text: str) -> str:
+        """Return a page pattern as it is compared: its path in lower case where the site's pages are."""
+        return _compared(text, ignore_case=self.settings.ignore_case)
+
 
 def make_site(name: str, settings: SiteSettings, bucket_minutes: int, year: int) -> Site:
     """Make a declared site ready.
@@ -143,12 +149,22 @@ def make_site(name: str, settings: SiteSettings, bucket_minutes: int, year: int)
             f"{bucket_minutes} minutes; {mend}"
         )
         raise SettingsError(msg)
-    owns, excluded = matcher(settings.pages), matcher(settings.exclude_pages)
+    owns, excluded = (
+        matcher(_compared(pattern, ignore_case=settings.ignore_case) for pattern in patterns)
+        for patterns in (settings.pages, settings.exclude_pages)
+    )
     has_own_page = (
         owns if not settings.exclude_pages else lambda page: owns(page) and not excluded(page)
     )
     allows_origin = origin_matcher(settings.origins) if settings.origins else _anywhere
     return Site(name, settings, zone, has_own_page, frozenset(settings.query_keys), allows_origin)
+
+
+def _compared(pattern: str, *, ignore_case: bool) -> str:
+    if not ignore_case:
+        return pattern
+    path, mark, query = pattern.partition("?")
+    return path.lower() + mark + query
 
 
 def _anywhere(_origin: str) -> bool:

@@ -74,6 +74,16 @@ def test_ignore_case_lowers_the_path() -> None:
     assert canonical_page("/Plain", ignore_case=True) == "/plain"
 
 
+def test_ignore_case_knows_keys_in_any_case_and_keeps_values() -> None:
+    """A key of the query is written as the site spells it, in whatever case it came; values keep theirs."""
+    keys = frozenset({"tabid", "ID"})
+    page = "/default.aspx?ID=Ab&tabid=36"
+    assert canonical_page("/Default.aspx?TabId=36&id=Ab", keys, ignore_case=True) == page
+    assert canonical_page("/Default.aspx?TabId=36&id=Ab", keys) == "/Default.aspx"
+    both = frozenset({"ID", "id"})
+    assert canonical_page("/a?id=1&ID=2&Id=3", both, ignore_case=True) == "/a?ID=2&ID=3&id=1"
+
+
 @given(st.text(max_size=60).map(lambda text: "/" + text), st.booleans())
 def test_canonical_names_are_fixed_points(address: str, ignore_case: bool) -> None:
     """Naming a canonical name again gives the same name, query keys or not."""
