@@ -19,6 +19,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, start_http_server
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.runtime.health import Health, health_router
 from services.runtime.problem import install_problem_handlers
@@ -92,16 +93,33 @@ def create_application(
     app = FastAPI(
         title=title,
         lifespan=lifespan,
-        root_path=settings.root_path,
         docs_url="/docs" if settings.docs else None,
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs else None,
     )
+    if settings.root_path:
+        app.add_middleware(_Prefix, root_path=settings.root_path)
     install_problem_handlers(app)
     app.include_router(health_router(health, registry, with_metrics=settings.metrics_port is None))
     for part in parts:
         part.install(app)
     return app
+
+
+class _Prefix:
+    """Tells the routes under which prefix a proxy serves them (ASGI "root_path"), whether it takes the prefix off or not.
+
+    uvicorn's own setting would put the prefix before every path, also before one that has it.
+    """
+
+    def __init__(self, inner: ASGIApp, root_path: str) -> None:
+        self._inner = inner
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        scope["root_path"] = self._root_path
+        await self._inner(scope, receive, send)
 
 
 async def _begin(parts: Sequence[Part], health: Health, opening: asyncio.Task[None] | None) -> None:
