@@ -1,7 +1,7 @@
 # The commands of the project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit check bench load widget format coverage lock environment tools clean
+.PHONY: help run test unit check bench load docs widget format coverage lock environment tools clean
 
 PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
@@ -48,6 +48,9 @@ else
 	@$(PYTHON_BIN) -m tests.load
 endif
 
+docs: environment ## Build the documentation site into site/; a broken link fails
+	.venv/bin/zensical build --strict --clean
+
 widget: widget/node_modules/.package-lock.json ## Check the widget's types and make the minified file that is served
 	npm run --silent --prefix widget check
 	npm run --silent --prefix widget build
@@ -68,4 +71,4 @@ tools: environment
 	@$(PYTHON_BIN) -m tests.support.kafka
 
 clean: ## Remove the environment and all caches of this folder
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf .venv site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage

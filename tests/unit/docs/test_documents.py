@@ -1,0 +1,84 @@
+"""The documentation against what it speaks of: its links lead somewhere, its commands parse, its settings load."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from services.runtime.settings import Settings, load_configuration
+from tests.support.document import Document, all_documents, read_document
+from tests.support.shown_command import check_command, shown_commands
+from tests.support.visit_counter import REPOSITORY
+
+DOCUMENTS = list(all_documents())
+
+
+def by_name(documents: Iterable[Document]) -> pytest.MarkDecorator:
+    """Run a test for each document."""
+    listed = list(documents)
+    return pytest.mark.parametrize("document", listed, ids=[one.name for one in listed])
+
+
+@by_name(DOCUMENTS)
+def test_relative_links_lead_to_files_and_headings(document: Document) -> None:
+    """A link without a scheme names a file of the repository, and a heading that this file has."""
+    for link in document.links:
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = document.path if not path else (document.path.parent / path).resolve()
+        assert target.exists(), f"{document.name}: {link}"
+        if anchor:
+            assert anchor in read_document(target).anchors(), f"{document.name}: {link}"
+
+
+@by_name(one for one in DOCUMENTS if list(shown_commands(one)))
+def test_commands_are_read_by_the_command_line(document: Document) -> None:
+    """Every command that is shown is one that the command line takes, with these options."""
+    for arguments in shown_commands(document):
+        try:
+            check_command(arguments)
+        except Exception as error:  # noqa: BLE001  # typer's own are of no public type
+            pytest.fail(f"{document.name}: visit-counter {' '.join(arguments)}: {error}")
+
+
+@by_name(DOCUMENTS)
+def test_settings_are_read_by_the_settings(document: Document, tmp_path: Path) -> None:
+    """Every block of settings is a configuration that loads."""
+    (tmp_path / "sites.d").mkdir()
+    for number, block in enumerate(document.blocks):
+        if block.language == "toml" or (not block.language and _is_settings(block.text)):
+            file = tmp_path / f"{number}.toml"
+            file.write_text(block.text, encoding="utf-8")
+            load_configuration(file, year=2026)
+
+
+def test_navigation_names_pages_that_are_there() -> None:
+    """The documentation site has every page that its navigation names, and each once."""
+    site = tomllib.loads((REPOSITORY / "zensical.toml").read_text(encoding="utf-8"))["project"]
+    pages = list(_leaves(site["nav"]))
+    assert sorted(set(pages)) == sorted(pages)
+    assert [page for page in pages if not (REPOSITORY / site["docs_dir"] / page).is_file()] == []
+
+
+def _is_settings(text: str) -> bool:
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return bool(values) and values.keys() <= Settings.model_fields.keys()
+
+
+def _leaves(nav: object) -> Iterable[str]:
+    if isinstance(nav, str):
+        yield nav
+    elif isinstance(nav, list):
+        for entry in nav:
+            yield from _leaves(entry)
+    elif isinstance(nav, dict):
+        for entry in nav.values():
+            yield from _leaves(entry)
