@@ -9,6 +9,12 @@ from typing import Literal
 VERSION = "1.0.0"
 """Version of the script, in the path of its immutable address."""
 
+Style = Literal["embed", "site", "uplot"]
+PageScript = Literal["site", "uplot"]
+
+_VENDORED = frozenset({"uplot"})
+"""What is not ours; `npm run vendor` brings it from npm, with its licence."""
+
 _TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -30,9 +36,20 @@ def tools() -> bytes:
 
 
 @cache
-def style(name: Literal["embed", "site"]) -> bytes:
-    """Return the style sheet of the frame or of the statistics page."""
-    return (files(__name__) / f"{name}.css").read_bytes()
+def style(name: Style) -> bytes:
+    """Return the style sheet of the frame, of a site's pages, or of their charts."""
+    return _file(name, "css")
+
+
+@cache
+def page_script(name: PageScript) -> bytes:
+    """Return a script of a site's pages, or the charts' library."""
+    return _file(name, "js")
+
+
+def _file(name: str, kind: str) -> bytes:
+    folder = files(__name__) / "vendor" if name in _VENDORED else files(__name__)
+    return (folder / f"{name}.{kind}").read_bytes()
 
 
 @cache

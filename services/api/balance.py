@@ -10,7 +10,7 @@ from fastapi import Query, Request, Response
 from msgspec import Struct
 
 from services.api.answer import Told, negotiated
-from services.api.lane import Lane
+from services.api.lane import Kept, Lane
 from services.api.ledger import entries_of
 from services.api.parameter import FormatName
 from services.api.reading import STALE_MS, Readings, starting
@@ -107,8 +107,7 @@ class BalanceRoutes:
     ) -> Response:
         """Close a site's books: every difference is 0 if each view was counted once."""
         declared = self._readings.site(site)
-        key = (declared.id, str(declared.zone))
-        kept = await self._lane.get(key, lambda: self._close(declared))
+        kept = await self.closed(declared)
         balance = kept.value
         is_stale = balance.is_stale or kept.is_late
         listed = _listed(balance.books.days, days)
@@ -119,6 +118,10 @@ class BalanceRoutes:
             lambda: (balance.books, balance.checks, days, is_stale),
         )
         return negotiated(request, form, kept, days, told)
+
+    async def closed(self, site: Site) -> Kept[Balance]:
+        """Return the closed books, as they are kept for all who ask; raises as `Lane.get`."""
+        return await self._lane.get((site.id, str(site.zone)), lambda: self._close(site))
 
     async def close(self) -> None:
         """End what is being read."""

@@ -7,8 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 from fastapi import Query, Request, Response
 
 from services.api.answer import conditional
-from services.api.definitions import definitions
-from services.api.parameter import MetricName, WindowsName
+from services.api.parameter import LangName, MetricName, WindowsName
 from services.api.reading import Answer, Readings, Rendered, named_page, tag_of
 from services.api.rendering import HTML_TYPE, SVG_TYPE, render
 from services.runtime.panel import CAPTION, VIEWS, Language, label, note, panel_lines
@@ -25,29 +24,7 @@ EMBED_POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors "
 )
-PAGE_POLICY = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-PAGE_WORDS: dict[Language, dict[str, str]] = {
-    "vi": {"meaning": "Các con số có nghĩa gì", "data": "Số liệu mở"},
-    "en": {"meaning": "What the numbers mean", "data": "Open data"},
-}
-PAGE_TABLES: dict[Language, list[tuple[str, str]]] = {
-    "vi": [
-        ("Theo ngày", "/history?interval=day"),
-        ("Theo tháng", "/history?interval=month"),
-        ("Trang được xem nhiều nhất", "/pages/top?window=30d"),
-        ("Sổ hiệu chỉnh", "/ledger"),
-        ("Đối chiếu sổ sách", "/balance"),
-    ],
-    "en": [
-        ("By day", "/history?interval=day"),
-        ("By month", "/history?interval=month"),
-        ("Most viewed pages", "/pages/top?window=30d"),
-        ("Ledger of corrections", "/ledger"),
-        ("Balance of the books", "/balance"),
-    ],
-}
 CounterName = Literal["online", "today", "yesterday", "week", "month", "year", "total"]
-LangName = Annotated[Language | None, Query(description="vi or en; default: the site's")]
 
 
 class Theme(NamedTuple):
@@ -148,25 +125,6 @@ class EmbedRoutes:
             **_panel(declared, rendered.answer, chosen, cut, tongue),
         )
         return Response(html, media_type=HTML_TYPE, headers=frame_headers(declared))
-
-    async def site_page(self, request: Request, site: str, lang: LangName = None) -> Response:
-        """Show a site's numbers, what they mean, and where they are to be had as data; without a script."""
-        declared = self._readings.site(site)
-        rendered, chosen, cut = await self._numbers(declared, None, None)
-        tongue = lang or declared.settings.lang
-        parameters = self._readings.configuration.settings.parameters
-        html = render(
-            "site.html",
-            title=declared.settings.name or site,
-            words=PAGE_WORDS[tongue],
-            definitions=definitions(tongue, parameters, declared),
-            tables=[(title, f"/v1/sites/{site}{path}") for title, path in PAGE_TABLES[tongue]],
-            **_panel(declared, rendered.answer, chosen, cut, tongue),
-        )
-        tag = tag_of(f"{tongue}{rendered.tag}")
-        return conditional(
-            request, html, HTML_TYPE, tag, **{"Content-Security-Policy": PAGE_POLICY}
-        )
 
     async def _numbers(
         self, site: Site, metric: Metric | None, windows: Windows | None

@@ -10,7 +10,7 @@ from fastapi import Query, Request, Response
 from msgspec import Struct
 
 from services.api.answer import Told, negotiated
-from services.api.lane import Lane
+from services.api.lane import Kept, Lane
 from services.api.parameter import FormatName, MetricName
 from services.api.reading import STALE_MS, Readings, starting
 from services.api.table import Cell, as_csv
@@ -79,10 +79,7 @@ class HistoryRoutes:
         """
         declared = self._readings.site(site)
         chosen = metric or declared.settings.metric
-        asked = _asked(declared, interval, start, end, now_ms())
-        # A range that is still running is the same question a moment later.
-        key = (declared.id, str(declared.zone), chosen, interval, start, end)
-        kept = await self._lane.get(key, lambda: self._read(declared, chosen, interval, asked))
+        kept = await self.past(declared, chosen, interval, start, end)
         past = kept.value
         is_stale = past.is_stale or kept.is_late
         told = Told(
@@ -92,6 +89,25 @@ class HistoryRoutes:
             lambda: (chosen, interval, past.span.start, past.sums, is_stale),
         )
         return negotiated(request, form, kept, None, told)
+
+    async def past(
+        self,
+        site: Site,
+        metric: Metric,
+        interval: Interval,
+        start: str | None = None,
+        end: str | None = None,
+    ) -> Kept[Past]:
+        """Return a series as it is kept for all who ask; `start` and `end` as the route takes them.
+
+        Raises:
+            ProblemError: the range cannot be read or is empty, or too many ask.
+            UnavailableError: the store is away, and nothing is kept.
+        """
+        asked = _asked(site, interval, start, end, now_ms())
+        # A range that is still running is the same question a moment later.
+        key = (site.id, str(site.zone), metric, interval, start, end)
+        return await self._lane.get(key, lambda: self._read(site, metric, interval, asked))
 
     async def close(self) -> None:
         """End what is being read."""
@@ -163,9 +179,9 @@ def _moment(site: Site, name: str, text: str, *, days: int) -> int:
 def _as_json(
     site: Site, metric: Metric, interval: Interval, past: Past, *, is_stale: bool
 ) -> dict[str, Any]:
-    points = [
+    listed = [
         {"from": iso(period.start, site.zone), "to": iso(period.end, site.zone), "n": n}
-        for period, n in _points(past)
+        for period, n in points(past)
     ]
     return {
         "site": site.id,
@@ -174,13 +190,13 @@ def _as_json(
         "timezone": site.settings.timezone,
         "from": iso(past.span.start, site.zone),
         "to": iso(past.span.end, site.zone),
-        "points": points,
+        "points": listed,
         "as_of": iso(past.as_of, site.zone),
         "stale": is_stale,
     }
 
 
-def _points(past: Past) -> list[tuple[Range, int]]:
+def points(past: Past) -> list[tuple[Range, int]]:
     """Return every period, the last one up to the moment, with its sum."""
     return [
         (Range(period.start, min(period.end, past.span.end)), n)
@@ -195,12 +211,12 @@ def _rows(site: Site, interval: Interval, past: Past) -> list[tuple[Cell, ...]]:
         local_day(first, site.zone), site.zone
     )
     if not has_whole_days:
-        return [(iso(p.start, site.zone), iso(p.end, site.zone), n) for p, n in _points(past)]
+        return [(iso(p.start, site.zone), iso(p.end, site.zone), n) for p, n in points(past)]
     return [
         (
             local_day(period.start, site.zone).isoformat(),
             local_day(period.end - 1, site.zone).isoformat(),
             n,
         )
-        for period, n in _points(past)
+        for period, n in points(past)
     ]

@@ -33,9 +33,10 @@ FRESH_TIMES = 20
 
 log = structlog.get_logger()
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Kept(Struct, Generic[T], frozen=True):
+class Kept(Struct, Generic[T_co], frozen=True):
     """One answer, and how long it is good (monotonic seconds).
 
     Attributes:
@@ -45,7 +46,7 @@ class Kept(Struct, Generic[T], frozen=True):
         forms: what it was rendered to already, by those who asked (`services.api.answer`).
     """
 
-    value: T
+    value: T_co
     fresh_until: float
     is_late: bool = False
     forms: dict[Hashable, tuple[bytes, str]] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import Request, Response
 
 from services.api.answer import Told, negotiated
-from services.api.lane import Lane
+from services.api.lane import Kept, Lane
 from services.api.parameter import FormatName
 from services.api.reading import Readings
 from services.api.table import as_csv
@@ -39,7 +39,7 @@ class LedgerRoutes:
     async def ledger(self, request: Request, site: str, form: FormatName = None) -> Response:
         """List every opening balance and correction of a site, in the order in which they were counted."""
         declared = self._readings.site(site)
-        kept = await self._lane.get((declared.id, str(declared.zone)), lambda: self._read(declared))
+        kept = await self.entries(declared)
 
         def lines() -> list[dict[str, Any]]:
             return [_line(entry, declared) for entry in kept.value]
@@ -51,6 +51,10 @@ class LedgerRoutes:
             lambda: (declared.settings.timezone, kept.value, kept.is_late),
         )
         return negotiated(request, form, kept, None, told)
+
+    async def entries(self, site: Site) -> Kept[tuple[LedgerEntry, ...]]:
+        """Return the ledger in log order, as it is kept for all who ask; raises as `Lane.get`."""
+        return await self._lane.get((site.id, str(site.zone)), lambda: self._read(site))
 
     async def close(self) -> None:
         """End what is being read."""

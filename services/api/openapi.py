@@ -147,6 +147,7 @@ _TEXTS = {
     "embed": ("text/html", "<!doctype html>…"),
     "site_page": ("text/html", "<!doctype html>…"),
     "page_style": ("text/css", "body { margin: 0 }"),
+    "page_script": ("text/javascript", "// draws the tables as charts"),
 }
 _TABLES = {
     "top_pages": _TOP_CSV,

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Query
 
 from services.api.answer import Format
+from services.runtime.panel import Language
 from visits.counters import Metric
 from visits.window import Windows
 
@@ -19,3 +20,4 @@ WindowsName = Annotated[
 FormatName = Annotated[
     Format | None, Query(alias="format", description="json or csv; default: as Accept says")
 ]
+LangName = Annotated[Language | None, Query(description="vi or en; default: the site's")]

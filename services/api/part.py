@@ -13,6 +13,7 @@ from services.api.balance import BalanceRoutes
 from services.api.counters import CounterRoutes
 from services.api.definitions import DefinitionRoutes
 from services.api.embed import EmbedRoutes
+from services.api.facts import FactFinder
 from services.api.history import HistoryRoutes
 from services.api.hot import put_hot_routes
 from services.api.ledger import LedgerRoutes
@@ -21,11 +22,13 @@ from services.api.openapi import answers
 from services.api.reading import Readings
 from services.api.script import (
     demo_page,
+    page_script,
     page_style,
     versioned_widget,
     widget_script,
     widget_tools,
 )
+from services.api.site_page import SiteRoutes
 from services.api.stream import Streams
 from services.api.top import TopRoutes
 from services.backends.port import CounterStore, EventLog
@@ -63,6 +66,8 @@ class ApiPart:
         self._top = TopRoutes(self._readings)
         self._ledger = LedgerRoutes(self._readings)
         self._balance = BalanceRoutes(self._readings)
+        finder = FactFinder(self._readings, self._history, self._top, self._ledger, self._balance)
+        self._site = SiteRoutes(self._readings, finder)
         self._task: asyncio.Task[None] | None = None
 
     def install(self, app: FastAPI) -> None:
@@ -100,7 +105,8 @@ class ApiPart:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for part in (self._streams, self._history, self._top, self._ledger, self._balance):
+        lanes = (self._site, self._history, self._top, self._ledger, self._balance)
+        for part in (self._streams, *lanes):
             await part.close()
 
     def _routes(self) -> list[tuple[str, Endpoint, str]]:
@@ -120,10 +126,11 @@ class ApiPart:
             ("/v1/sites/{site}/badge.svg", embed.badge, "badge"),
             ("/v1/sites/{site}/fragment.html", embed.fragment, "fragment"),
             ("/embed/{site}", embed.embed, "embed"),
-            ("/sites/{site}", embed.site_page, "site_page"),
+            ("/sites/{site}", self._site.site_page, "site_page"),
             ("/widget/{name}.css", page_style, "page_style"),
             ("/widget/v1.js", widget_script, "widget"),
             ("/widget/tools.js", widget_tools, "widget_tools"),
+            ("/widget/{name}.js", page_script, "page_script"),
             ("/widget/{version}/visit-counter.js", versioned_widget, "versioned_widget"),
         ]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from fastapi import Request, Response
 
 import widget
@@ -32,8 +30,8 @@ async def widget_tools(request: Request) -> Response:
     return _script(request, widget.tools(), CHANGEABLE)
 
 
-async def page_style(request: Request, name: Literal["embed", "site"]) -> Response:
-    """Return the few styles of the frame or of the statistics page."""
+async def page_style(request: Request, name: widget.Style) -> Response:
+    """Return the styles of the frame or of a site's pages."""
     style = widget.style(name)
     return conditional(
         request,
@@ -42,6 +40,11 @@ async def page_style(request: Request, name: Literal["embed", "site"]) -> Respon
         tag_of(style.decode()),
         **{"Cache-Control": CHANGEABLE},
     )
+
+
+async def page_script(request: Request, name: widget.PageScript) -> Response:
+    """Return a script of a site's pages."""
+    return _script(request, widget.page_script(name), CHANGEABLE)
 
 
 async def demo_page(path: str) -> Response:

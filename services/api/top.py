@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from fastapi import Query, Request, Response
 from msgspec import Struct
 
 from services.api.answer import Told, negotiated
-from services.api.lane import Lane
+from services.api.lane import Kept, Lane
 from services.api.parameter import FormatName
 from services.api.reading import STALE_MS, Readings, starting
 from services.api.table import as_csv
@@ -36,6 +37,9 @@ class Window(StrEnum):
     MONTH = "30d"
     TOTAL = "total"
 
+
+Days = tuple[Sequence[int | None], Range | None]
+"""The local days to read, `None` for all time, and the time they cover."""
 
 DAYS = {Window.TODAY: 1, Window.WEEK: 7, Window.MONTH: 30}
 
@@ -82,8 +86,7 @@ class TopRoutes:
     ) -> Response:
         """Read the most viewed pages; views without a page of their own stand apart as `other`."""
         declared = self._readings.site(site)
-        key = (declared.id, str(declared.zone), window)
-        kept = await self._lane.get(key, lambda: self._rank(declared, window))
+        kept = await self.ranking(declared, window)
         ranking = kept.value
         shown = ranking.pages[:limit]
         is_stale = ranking.is_stale or kept.is_late
@@ -99,11 +102,25 @@ class TopRoutes:
         )
         return negotiated(request, form, kept, limit, told)
 
+    async def ranking(self, site: Site, window: Window) -> Kept[Ranking]:
+        """Return the most viewed pages of a window, as they are kept for all who ask; raises as `Lane.get`."""
+        key = (site.id, str(site.zone), window)
+        return await self._lane.get(
+            key, lambda: self._rank(site, lambda moment: _days(site, window, moment))
+        )
+
+    async def ranking_between(self, site: Site, first: date, last: date) -> Kept[Ranking]:
+        """Return the most viewed pages from local day to local day, as far as their views by day are kept; as `ranking`."""
+        key = (site.id, str(site.zone), first, last)
+        days = [day_number(day.isoformat()) for day in dates(first, last)]
+        span = Range(day_start(first, site.zone), day_start(last + timedelta(days=1), site.zone))
+        return await self._lane.get(key, lambda: self._rank(site, lambda _moment: (days, span)))
+
     async def close(self) -> None:
         """End what is being read."""
         await self._lane.close()
 
-    async def _rank(self, site: Site, window: Window) -> Ranking:
+    async def _rank(self, site: Site, days_at: Callable[[int], Days]) -> Ranking:
         store = self._readings.store
         partition = await self._readings.partition(site)
         head = await store.head(partition)
@@ -112,7 +129,7 @@ class TopRoutes:
         now = now_ms()
         is_stale = now - head.as_of > STALE_MS
         moment = head.as_of if is_stale else now
-        days, span = _days(site, window, moment)
+        days, span = days_at(moment)
         views: dict[str, int] = {}
         for day in days:
             seen: dict[str, int] = {}
@@ -127,15 +144,19 @@ class TopRoutes:
         return Ranking(pages, other, total, len(views), span, head.as_of, is_stale)
 
 
-def _days(site: Site, window: Window, moment: int) -> tuple[list[int | None], Range | None]:
+def dates(first: date, last: date) -> Iterator[date]:
+    """Yield every day from `first` to `last`."""
+    for n in range((last - first).days + 1):
+        yield first + timedelta(days=n)
+
+
+def _days(site: Site, window: Window, moment: int) -> Days:
     """Return the local days to read, `None` for all time, and the time they cover."""
     if window is Window.TOTAL:
         return [None], None
     today = local_day(moment, site.zone)
     first = today - timedelta(days=DAYS[window] - 1)
-    days: list[int | None] = [
-        day_number((first + timedelta(days=n)).isoformat()) for n in range(DAYS[window])
-    ]
+    days = [day_number(day.isoformat()) for day in dates(first, today)]
     return days, Range(day_start(first, site.zone), moment)
 
 

@@ -25,3 +25,15 @@ def test_the_minified_script_is_made_from_its_source(tmp_path: Path) -> None:
 def test_the_scripts_types_hold() -> None:
     """The JSDoc types of the scripts are checked by TypeScript, strictly."""
     run("npm", "run", "--silent", "check")
+
+
+def test_the_charts_library_is_npms_own() -> None:
+    """What lies in `vendor` is, byte for byte, what the pinned npm package has, with its licence."""
+    package = FOLDER / "node_modules" / "uplot"
+    for ours, theirs in (
+        ("uplot.js", "dist/uPlot.iife.min.js"),
+        ("uplot.css", "dist/uPlot.min.css"),
+        ("uplot.LICENSE", "LICENSE"),
+    ):
+        found = (FOLDER / "vendor" / ours).read_bytes()
+        assert found == (package / theirs).read_bytes(), f"{ours}: npm run vendor"

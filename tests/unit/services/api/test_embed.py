@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -118,22 +117,6 @@ async def test_hostile_names_stay_text(tmp_path: Path) -> None:
     await api.part.close()
     await api.store.close()
     await api.log.close()
-
-
-async def test_the_statistics_page_shows_numbers_and_meanings(counted: Api) -> None:
-    """The page that the panel's note leads to has the panel, every definition and the open data, and no script."""
-    answer = await counted.get("/sites/demo")
-    html = answer.body.decode()
-    assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert "<script" not in html
-    assert "Lượt truy cập trong tuần: " in html
-    for term in ("lượt xem", "lượt truy cập", "đang online"):
-        assert f"<dt>{term}</dt>" in html
-    for address in re.findall(r'href="\.\.(/v1/[^"]+)"', html):
-        path, _, query = address.replace("&amp;", "&").partition("?")
-        assert (await counted.get(path, query)).status == 200, address
-    assert "What the numbers mean" in (await counted.get("/sites/demo", "lang=en")).body.decode()
 
 
 async def test_numbers_that_are_not_there_are_no_zeros(api: Api) -> None:
