@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
 
@@ -13,7 +13,7 @@ from services.api.page_words import METRICS, PAGE_VIEWS_MIN, WORDS
 from services.api.top import Ranking
 from services.runtime.panel import Language
 from services.runtime.site import Site
-from visits.counters import Metric
+from visits.counters import MINUTE_MS, Metric
 from visits.delta import LedgerEntry
 from visits.window import local_day
 
@@ -23,17 +23,11 @@ def record_day(
 ) -> str | None:
     """Say which local day had the most views; `None` where books or ledger are not at hand.
 
-    What the ledger only estimates was laid evenly over its days: on those, what was counted stands alone.
+    What the ledger only estimates and lays evenly over several days makes no record: on those, what was counted stands alone.
     """
     if balance is None or entries is None:
         return None
-    guessed = [
-        (local_day(start, site.zone).isoformat(), local_day(end - 1, site.zone).isoformat())
-        for entry in entries
-        if entry.estimated and entry.outcome == "applied" and entry.metric == Metric.VIEWS
-        for _, start, end in entry.spans
-        if start is not None and end is not None
-    ]
+    guessed = list(_guessed(site, entries))
     views = {
         day.day: day.counted
         if any(first <= day.day <= last for first, last in guessed)
@@ -45,6 +39,18 @@ def record_day(
         return WORDS[lang]["record_none"]
     day = day_text(date.fromisoformat(best), lang)
     return WORDS[lang]["record_text"].format(day=day, n=grouped(views[best], lang))
+
+
+def _guessed(site: Site, entries: Ledger) -> Iterator[tuple[str, str]]:
+    """Yield the local days, first and last, over which views were laid that are only estimated."""
+    for entry in entries:
+        if entry.estimated and entry.outcome == "applied" and entry.metric == Metric.VIEWS:
+            for _, start, end in entry.spans:
+                if start is None or end is None:
+                    continue
+                first, last = local_day(start, site.zone), local_day(end - 1, site.zone)
+                if first != last:
+                    yield first.isoformat(), last.isoformat()
 
 
 def listed_pages(ranking: Ranking, lang: Language, most: int) -> list[tuple[str, str]]:
@@ -60,28 +66,41 @@ def ledger_lines(
     most: int,
     concerns: Callable[[LedgerEntry], bool] = lambda _entry: True,
 ) -> dict[str, Any] | None:
-    """Return the latest entries as the pages tell them, and how many more there are; `None` where they are not at hand."""
+    """Return the latest lines of the ledger, and how many more there are; `None` where it is not at hand.
+
+    What one command entered at once, as an import's entry a day, is one line with its sum: the data have each.
+    """
     if entries is None:
         return None
-    told = [entry for entry in reversed(entries) if concerns(entry)]
+    together: dict[tuple[object, ...], list[LedgerEntry]] = {}
+    for entry in reversed(entries):
+        if concerns(entry):
+            minute = entry.at // MINUTE_MS
+            same = (entry.who, entry.why, entry.outcome, entry.metric, entry.estimated)
+            # A refusal has a reason of its own, a pattern that was forgotten no number.
+            alone = entry.id if entry.reason or entry.forget is not None else ""
+            together.setdefault((minute, *same, alone), []).append(entry)
+    lines = list(together.values())
     return {
-        "lines": [_line(site, entry, lang) for entry in told[:most]],
-        "more": max(0, len(told) - most),
+        "lines": [_line(site, line, lang) for line in lines[:most]],
+        "more": max(0, len(lines) - most),
     }
 
 
-def _line(site: Site, entry: LedgerEntry, lang: Language) -> dict[str, Any]:
-    words = WORDS[lang]
-    n, metric = entry.n, METRICS[lang][Metric(entry.metric)]
-    if not entry.n and entry.pages_n:
-        n = entry.pages_n
-    state = words["applied"] if entry.outcome == "applied" else words["refused"]
+def _line(site: Site, entries: list[LedgerEntry], lang: Language) -> dict[str, Any]:
+    """Return entries of one kind, latest first, as one line."""
+    words, latest = WORDS[lang], entries[0]
+    # Where only pages were changed the sum over them is told.
+    n = sum(entry.n or entry.pages_n for entry in entries)
+    metric = METRICS[lang][Metric(latest.metric)]
+    state = words["applied"] if latest.outcome == "applied" else words["refused"]
     return {
-        "time": moment_text(entry.at, site.zone, lang),
-        "amount": f"{metric}: {grouped(n, lang)}" if entry.forget is None else entry.forget,
-        "who": entry.who,
-        "why": entry.why,
-        "evidence": entry.evidence,
-        "state": f"{state}: {entry.reason}" if entry.reason else state,
-        "estimated": entry.estimated,
+        "time": moment_text(latest.at, site.zone, lang),
+        "amount": f"{metric}: {grouped(n, lang)}" if latest.forget is None else latest.forget,
+        "count": words["entries"].format(n=len(entries)) if len(entries) > 1 else "",
+        "who": latest.who,
+        "why": latest.why,
+        "evidence": latest.evidence,
+        "state": f"{state}: {latest.reason}" if latest.reason else state,
+        "estimated": latest.estimated,
     }

@@ -9,6 +9,7 @@ import pytest
 
 import widget
 from services.api.balance import BalanceRoutes
+from services.api.page_words import METRICS
 from services.runtime.clock import now_ms
 from tests.support.api import Api
 from tests.support.logs import day_of, view
@@ -104,6 +105,27 @@ async def test_the_books_are_told(counted: Api) -> None:
     assert line[1:] == ["Lượt truy cập: 1.000.000", "", "test", "a screenshot", "đã ghi"]
 
 
+async def test_what_was_entered_at_once_is_one_line(api: Api) -> None:
+    """An import enters three numbers a day: told by metric, with their sum; what stands alone stays alone."""
+    now = now_ms()
+    start = now // HOUR_MS * HOUR_MS - 100 * HOUR_MS
+    await api.count(
+        *[
+            delta(f"import-{n}-{metric}", metric=metric, at=start, received=now, why="import", evidence=f"day {n}",
+                  spans=(Span(10 + n, start + n * HOUR_MS, start + (n + 1) * HOUR_MS),))
+            for n in range(3)
+            for metric in Metric
+        ],
+        delta("later-1", spans=(Span(1),), at=now, received=now, why="later"),
+    )  # fmt: skip
+    rows = (await page_of(api)).rows("Các lần chuyển số")
+    assert [row[3] for row in rows] == ["later", "import", "import", "import"]
+    assert {row[1] for row in rows[1:]} == {
+        f"{name}: 33 (3 mục; bằng chứng của mục mới nhất)" for name in METRICS["vi"].values()
+    }
+    assert rows[1][4] == "day 2"
+
+
 async def test_the_record_day_is_a_day_that_was_counted(api: Api) -> None:
     """An estimate laid evenly over days makes no record; what an import knows of a day does."""
     now = now_ms()
@@ -116,7 +138,7 @@ async def test_the_record_day_is_a_day_that_was_counted(api: Api) -> None:
     assert ": 6 lượt xem" in await record(api)
     known = delta(
         "known-1", metric=Metric.VIEWS, spans=(Span(70, hour - 24 * 20 * HOUR_MS, hour - (24 * 20 - 1) * HOUR_MS),),
-        evidence="x", at=now, received=now,
+        evidence="x", estimated=True, at=now, received=now,
     )  # fmt: skip
     await api.count(known)
     await forget(api)
