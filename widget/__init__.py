@@ -10,7 +10,7 @@ VERSION = "1.0.0"
 """Version of the script, in the path of its immutable address."""
 
 Style = Literal["embed", "site", "uplot"]
-PageScript = Literal["site", "uplot"]
+PageScript = Literal["site", "install", "uplot"]
 
 _VENDORED = frozenset({"uplot"})
 """What is not ours; `npm run vendor` brings it from npm, with its licence."""

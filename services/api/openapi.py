@@ -146,6 +146,7 @@ _TEXTS = {
     "fragment": ("text/html", '<div class="visit-counter" lang="vi">…</div>'),
     "embed": ("text/html", "<!doctype html>…"),
     "site_page": ("text/html", "<!doctype html>…"),
+    "install": ("text/html", "<!doctype html>…"),
     "page_style": ("text/css", "body { margin: 0 }"),
     "page_script": ("text/javascript", "// draws the tables as charts"),
 }

@@ -16,6 +16,7 @@ from services.api.embed import EmbedRoutes
 from services.api.facts import FactFinder
 from services.api.history import HistoryRoutes
 from services.api.hot import put_hot_routes
+from services.api.install import InstallRoutes
 from services.api.ledger import LedgerRoutes
 from services.api.metrics import HEAD_SUFFIX, ApiMetrics, measured
 from services.api.openapi import answers
@@ -127,6 +128,7 @@ class ApiPart:
             ("/v1/sites/{site}/fragment.html", embed.fragment, "fragment"),
             ("/embed/{site}", embed.embed, "embed"),
             ("/sites/{site}", self._site.site_page, "site_page"),
+            ("/sites/{site}/install", InstallRoutes(self._readings).install, "install"),
             ("/widget/{name}.css", page_style, "page_style"),
             ("/widget/v1.js", widget_script, "widget"),
             ("/widget/tools.js", widget_tools, "widget_tools"),

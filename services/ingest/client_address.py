@@ -68,6 +68,11 @@ class ClientFinder:
                 found = hop
         return Client(str(found), network_of(str(found)))
 
+    def trusts(self, peer: str) -> bool:
+        """Claim that the other end of a connection is a trusted proxy."""
+        address = parse_address(peer)
+        return address is not None and self._is_trusted(address)
+
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 

@@ -36,6 +36,32 @@ _TAKEN: dict[str, Any] = {
 }
 
 
+_RECENT: dict[str, Any] = {
+    "description": "latest first; of this process, in memory alone",
+    "content": {
+        "application/json": {
+            "example": {
+                "views": [
+                    {
+                        "seconds_ago": 3.1,
+                        "site": "thanhxuan",
+                        "id": "tIeVv2dOqf0mYx3a",
+                        "counted": False,
+                        "reason": "origin",
+                        "hint": "'https://www.example' is not among the origins of site 'thanhxuan'; …",
+                        "position": "",
+                    }
+                ],
+                "watch_seconds": 600,
+                "asks_privacy": False,
+                "untrusted_proxy": False,
+                "bot": None,
+            }
+        }
+    },
+}
+
+
 def describe(app: FastAPI) -> None:
     """Add the hot routes to the application's OpenAPI document."""
     original = app.openapi
@@ -84,6 +110,15 @@ def _paths() -> dict[str, Any]:
                 "summary": "Count one view by an image",
                 "parameters": parameters,
                 "responses": {"200": image},
+            }
+        },
+        "/v1/views/recent": {
+            "get": {
+                "tags": ["ingest"],
+                "operationId": "get_recent_views",
+                "summary": "What became of the last views of the browser that asks; watched for ten minutes from then on",
+                "parameters": parameters[:1],
+                "responses": {"200": _RECENT},
             }
         },
     }

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from services.backends.port import CounterStore, EventLog
+from services.ingest.arrival_watch import ArrivalWatch
 from services.ingest.batcher import Batcher, NotTakenError
 from services.ingest.batches import BatchesRoute
 from services.ingest.client_address import ClientFinder, SuspectWatch, host_network, is_own_network
@@ -23,6 +24,7 @@ from services.ingest.local_day import Calendar
 from services.ingest.metrics import IngestMetrics
 from services.ingest.openapi import describe
 from services.ingest.rate_limit import RateLimiter
+from services.ingest.recent import RecentRoute
 from services.ingest.recording import Recorder
 from services.ingest.salt import SaltKeeper
 from services.ingest.tally import FLUSH_SECONDS, TallyBook
@@ -77,9 +79,12 @@ class IngestPart:
         self._suspects = SuspectWatch()
         calendar = Calendar()
         rules = Rules(sites, RateLimiter(server.rate_limit_per_second, server.rate_limit_burst))
+        finder = ClientFinder(server.proxy_networks)
+        watch = ArrivalWatch()
+        self._recent = RecentRoute(watch, finder)
         self._intake = Intake(
             rules,
-            ClientFinder(server.proxy_networks),
+            finder,
             Recorder(calendar, self._salts),
             self._batcher,
             self._tally,
@@ -88,6 +93,7 @@ class IngestPart:
             partition_of=self._place_of,
             is_draining=health.draining.is_set,
             on_view=self._on_view,
+            watch=watch,
         )
         self._batches = BatchesRoute(
             sites,
@@ -122,7 +128,10 @@ class IngestPart:
             "/v1/views.gif": GifRoute(self._intake),
             "/v1/batches": self._batches,
         }
-        mounted = routes | {"/v1/sites/{site}/deltas": self._deltas}
+        mounted = routes | {
+            "/v1/views/recent": self._recent,
+            "/v1/sites/{site}/deltas": self._deltas,
+        }
         app.router.routes[:0] = [
             Route(path, route, include_in_schema=False) for path, route in mounted.items()
         ]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 
 from services.ingest.answer import Outcome, answer_gif, answer_json, answer_preflight, direct_json
+from services.ingest.arrival_watch import ArrivalWatch, Sighting
 from services.ingest.batcher import Batcher, NotTakenError
 from services.ingest.client_address import ClientFinder
 from services.ingest.decision import Arrival, Refused, Rules
@@ -41,6 +42,9 @@ from visits.refusal import Refusal
 BODY_SECONDS_MAX = 5.0
 """How long a client may take over its body."""
 
+ID_LENGTH_MAX = 64
+"""How much of an id that may be none is told back."""
+
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Done = Callable[[Outcome], None]
 
@@ -61,6 +65,7 @@ class Intake:
         partition_of: Callable[[str], int],
         is_draining: Callable[[], bool],
         on_view: Callable[[str], None],
+        watch: ArrivalWatch,
     ) -> None:
         """Put the parts together.
 
@@ -75,6 +80,7 @@ class Intake:
             partition_of: where a site's records go.
             is_draining: claims that nothing new is taken.
             on_view: hears the client address of every view that counts.
+            watch: hears what became of the views of browsers that watch their own.
         """
         self._rules = rules
         self._finder = finder
@@ -86,6 +92,7 @@ class Intake:
         self._partition_of = partition_of
         self._is_draining = is_draining
         self._on_view = on_view
+        self._watch = watch
 
     def take(self, peer: str, raw: RawHeaders, request: ViewRequest, done: Done) -> None:
         """Decide, record and append.
@@ -97,6 +104,8 @@ class Intake:
             done: called once: with a reason, or when the log has it. May be called before this returns.
         """
         self._metrics.received[request.kind].inc()
+        if self._watch:
+            done = self._watched(peer, raw, request, done)
         site = self._rules.site(request.site)
         if isinstance(site, Refused):
             done(self.refuse(site.reason, site.hint))
@@ -126,6 +135,26 @@ class Intake:
             lambda outcome: None if future.done() else future.set_result(outcome),
         )
         return await future
+
+    def _watched(self, peer: str, raw: RawHeaders, request: ViewRequest, done: Done) -> Done:
+        """Return `done` that also tells the browser's watch, if it has one."""
+        if request.kind == "ping":
+            return done
+        headers = read_headers(raw)
+        network = self._finder.find(peer, headers.forwarded).network
+        who = self._watch.who(network, headers.user_agent)
+
+        def told(outcome: Outcome) -> None:
+            name = (outcome.event_id or request.id or "")[:ID_LENGTH_MAX]
+            self._watch.see(
+                who,
+                Sighting(
+                    monotonic(), request.site, name, outcome.reason, outcome.hint, outcome.position
+                ),
+            )
+            done(outcome)
+
+        return told
 
     def refuse(self, reason: Refusal, hint: str, retry_after_seconds: int = 0) -> Outcome:
         """Count a refusal in the metrics and return it."""
