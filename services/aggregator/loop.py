@@ -7,6 +7,7 @@ import time
 
 import structlog
 
+from services.aggregator.housekeeping import Housekeeping
 from services.aggregator.metrics import AggregatorMetrics
 from services.aggregator.partition import Dependencies, Partition
 from services.backends.port import CounterStore, EventLog, Identity, LogConsumer
@@ -54,6 +55,7 @@ class Aggregator:
         self._partitions: dict[int, Partition] = {}
         self._identity: Identity | None = None
         self._identity_at = 0.0
+        self._housekeeping = Housekeeping(store, metrics)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -89,6 +91,7 @@ class Aggregator:
                     if now - noted_at >= NOTE_SECONDS:
                         noted_at = now
                         await consumer.note_position(self.positions)
+                    await self._housekeeping.step(self.positions)
                 except UnavailableError as error:
                     await self._back_off(error)
                 except PartitionStoppedError as error:

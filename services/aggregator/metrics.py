@@ -25,6 +25,7 @@ class AggregatorMetrics:
         batch_records: records of one batch.
         log_up: 1 while the log answers.
         store_up: 1 while the store answers.
+        backup_timestamp: when the last backup was complete, in Unix seconds; 0 for never.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -81,6 +82,11 @@ class AggregatorMetrics:
         )
         self.log_up = gauge(registry, f"{prefix}_log_up", "1 while the log answers")
         self.store_up = gauge(registry, f"{prefix}_store_up", "1 while the store answers")
+        self.backup_timestamp = Gauge(
+            f"{prefix}_backup_timestamp_seconds",
+            "When the last backup was complete, Unix time; 0 for never",
+            registry=registry,
+        )
 
     def show_state(self, partition: int, state: str) -> None:
         """Show the one state a partition is in."""

@@ -126,9 +126,9 @@ class HistoryRoutes:
             return Past(Course((), (), ()), (), Range(span.start, span.start), head.as_of, is_stale)
         bucket_minutes = self._readings.configuration.settings.store.bucket_minutes
         cut = course(span, site.zone, interval, metric, bucket_minutes)
-        reading = await self._readings.store.read_counters(partition, site.id, cut.fields, 0, 0)
-        if reading is None:
-            raise starting()
+        reading = self._readings.held_to(
+            await self._readings.store.read_counters(partition, site.id, cut.fields, 0, 0)
+        )
         sums = tuple(cut.sums([value or 0 for value in reading.values]))
         size = bucket_minutes * MINUTE_MS
         covered = Range(span.start // size * size, span.end)

@@ -117,15 +117,34 @@ class Readings:
             meta = await self._patience.wait(self.store.meta())
             if meta is None:
                 raise starting()
-            configured = self.configuration.settings.store.bucket_minutes
-            if meta.schema > SCHEMA or meta.bucket_minutes != configured:
-                detail = (
-                    f"the store has schema {meta.schema} and buckets of {meta.bucket_minutes} minutes, this process {SCHEMA} "
-                    f"and {configured}: set store.bucket_minutes back, upgrade, or rebuild"
-                )
-                raise ProblemError("unavailable", detail)
+            if meta.schema > SCHEMA:
+                raise self._misfit(meta.schema, meta.bucket_minutes)
+            self._check_buckets(meta.bucket_minutes)
             self._meta = meta
         return self._meta
+
+    def held_to(self, reading: Reading | None) -> Reading:
+        """Return a reading whose buckets are of the size this process asks for: a rebuild may have changed it meanwhile.
+
+        Raises:
+            ProblemError: they are not, or nothing is counted yet.
+        """
+        if reading is None:
+            raise starting()
+        self._check_buckets(reading.bucket_minutes)
+        return reading
+
+    def _check_buckets(self, stored: int) -> None:
+        if stored != self.configuration.settings.store.bucket_minutes:
+            raise self._misfit(SCHEMA, stored)
+
+    def _misfit(self, schema: int, stored: int) -> ProblemError:
+        configured = self.configuration.settings.store.bucket_minutes
+        detail = (
+            f"the store has schema {schema} and buckets of {stored} minutes, this process {SCHEMA} and {configured}: "
+            "set store.bucket_minutes back, upgrade, or rebuild"
+        )
+        return ProblemError("unavailable", detail)
 
     def site(self, site_id: str) -> Site:
         """Return a declared site.
@@ -214,11 +233,11 @@ class Readings:
     ) -> Reading:
         fields = self._plan(site, metric, windows, moment).fields
         online_after = moment - site.settings.online_minutes * MINUTE_MS
-        reading = await self._patience.wait(
-            self.store.read_counters(partition, site.id, fields, online_after, moment)
+        reading = self.held_to(
+            await self._patience.wait(
+                self.store.read_counters(partition, site.id, fields, online_after, moment)
+            )
         )
-        if reading is None:
-            raise starting()
         self._metrics.note_reading(reading.as_of)
         return reading
 

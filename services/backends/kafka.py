@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from services.backends.kafka_consumer import KafkaConsumer, unavailable
 from services.backends.kafka_metadata import KafkaMetadata
+from services.backends.kafka_replay import KafkaReplay
 from services.backends.kafka_topic import ensure_topics
 from services.backends.port import BATCH_BYTES_MAX, TIMEOUT_SECONDS, Identity
 from visits.codec import DeadRecord
@@ -162,6 +163,10 @@ class KafkaLog:
             self._bootstrap, self._topic, self._group_id, self._session_timeout_seconds
         )
         return await member.start()
+
+    async def replay(self, partition: int) -> KafkaReplay:
+        """Read one partition, unknown to the group."""
+        return await KafkaReplay(self._bootstrap, self._topic, partition).start()
 
     async def close(self) -> None:
         """Stop the producer."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -30,6 +30,9 @@ from visits.codec import DeadRecord, LogRecord
 from visits.fence import Fence
 from visits.page import OTHER
 from visits.state import Batch, Head, IdWindow, Meta, Parameters, State, Wanted
+
+if TYPE_CHECKING:
+    from services.backends.memory_generation import MemoryGenerations
 
 FIRST_GENERATION = 1
 _TABLES = ("counters", "pages", "page_days", "books", "ledger", "seen")
@@ -87,25 +90,30 @@ class MemoryLog:
 
     async def consumer(self) -> LogConsumer:
         """Return a reader of all partitions."""
-        return MemoryConsumer(self)
+        return MemoryConsumer(self, range(self._partitions))
+
+    async def replay(self, partition: int) -> LogConsumer:
+        """Return a reader of one partition."""
+        return MemoryConsumer(self, (partition,))
 
     async def close(self) -> None:
         """Do nothing."""
 
 
 class MemoryConsumer:
-    """Reads every partition from where it was sought."""
+    """Reads partitions from where each was sought."""
 
-    def __init__(self, log: MemoryLog) -> None:
-        """Take the log; nothing is handed out before `seek`."""
+    def __init__(self, log: MemoryLog, partitions: Iterable[int]) -> None:
+        """Take the log and what to read of it; nothing is handed out before `seek`."""
         self._log = log
+        self._assigned = frozenset(partitions)
         self._at: dict[int, int] = {}
         self._epochs = dict.fromkeys(range(log.partitions), 0)
 
     @property
     def assigned(self) -> frozenset[int]:
-        """All partitions."""
-        return frozenset(range(self._log.partitions))
+        """All that it was made for."""
+        return self._assigned
 
     def generation(self, partition: int) -> int:  # noqa: ARG002  # nothing is ever assigned anew
         """Return 1."""
@@ -148,7 +156,7 @@ class MemoryConsumer:
         return Fetched(partition, self._epochs[partition], taken, len(held), now)
 
 
-class _Partition:
+class MemoryPartition:
     """One generation of one partition."""
 
     def __init__(self, head: Head) -> None:
@@ -198,7 +206,8 @@ class MemoryStore:
         """Make an empty store."""
         self._meta: Meta | None = None
         self._salts: dict[str, bytes] = {}
-        self._partitions: dict[int, _Partition] = {}
+        self.held: dict[int, MemoryPartition] = {}
+        self._others: MemoryGenerations | None = None
 
     async def open(self) -> Self:
         """Do nothing: there is nothing to connect to."""
@@ -215,19 +224,20 @@ class MemoryStore:
 
     async def begin(self, partition: int, log_id: str, parameters: Parameters) -> Head:
         """Make the first generation if there is none."""
-        if partition not in self._partitions:
-            head = Head(FIRST_GENERATION, Fence(log_id, 0, ""), 0, 0, IdWindow(), parameters)
-            self._partitions[partition] = _Partition(head)
-        return deepcopy(self._partitions[partition].head)
+        if partition not in self.held:
+            generation = self._next_generation(partition)
+            head = Head(generation, Fence(log_id, 0, ""), 0, 0, IdWindow(), parameters)
+            self.held[partition] = MemoryPartition(head)
+        return deepcopy(self.held[partition].head)
 
     async def head(self, partition: int) -> Head | None:
         """Return the live head."""
-        held = self._partitions.get(partition)
+        held = self.held.get(partition)
         return None if held is None else deepcopy(held.head)
 
     async def read_state(self, partition: int, generation: int, wanted: Wanted) -> State | None:
         """Read everything wanted and the head, copied."""
-        held = self._partitions.get(partition)
+        held = self.held.get(partition)
         if held is None or held.head.generation != generation:
             return None
         pages = held.some("pages", wanted.pages)
@@ -246,7 +256,7 @@ class MemoryStore:
 
     async def apply(self, partition: int, batch: Batch) -> Applied | Miss:
         """Apply a batch under its fence."""
-        held = self._partitions.get(partition)
+        held = self.held.get(partition)
         if held is None or held.head.generation != batch.generation:
             return _miss(held)
         head = held.head
@@ -266,7 +276,7 @@ class MemoryStore:
         self, partition: int, generation: int, fence: Fence, as_of: int
     ) -> Applied | Miss:
         """Say that the numbers at a fence hold for a moment."""
-        held = self._partitions.get(partition)
+        held = self.held.get(partition)
         if held is None or held.head.generation != generation or held.head.fence != fence:
             return _miss(held)
         held.head = msgspec.structs.replace(held.head, as_of=max(held.head.as_of, as_of))
@@ -276,7 +286,7 @@ class MemoryStore:
         self, partition: int, site: str, fields: Sequence[str], online_after: int, online_until: int
     ) -> Reading | None:
         """Read counters and who was seen."""
-        held = self._partitions.get(partition)
+        held = self.held.get(partition)
         if held is None:
             return None
         counters = held.table("counters", site)
@@ -286,7 +296,7 @@ class MemoryStore:
 
     async def read_pages(self, partition: int, site: str, pages: Sequence[str]) -> Reading | None:
         """Read the views in all of some pages."""
-        held = self._partitions.get(partition)
+        held = self.held.get(partition)
         if held is None:
             return None
         table = held.table("pages", site)
@@ -316,7 +326,7 @@ class MemoryStore:
         self, partition: int, site: str, fields: Sequence[str]
     ) -> Account | None:
         """Return some counters with all books and the ledger."""
-        held = self._partitions.get(partition)
+        held = self.held.get(partition)
         if held is None:
             return None
         counters = _pick(held.table("counters", site), fields)
@@ -340,7 +350,7 @@ class MemoryStore:
 
     async def dump(self, partition: int) -> dict[str, object]:
         """Return everything of the live generation."""
-        held = self._partitions.get(partition)
+        held = self.held.get(partition)
         if held is None:
             return {}
         tables = deepcopy(held.tables)
@@ -355,24 +365,45 @@ class MemoryStore:
             "id_window": deepcopy(held.head.id_window),
         }
 
+    def generations(self) -> MemoryGenerations:
+        """Return the generations beside the live one."""
+        from services.backends.memory_generation import MemoryGenerations  # noqa: PLC0415  # the other way round too
+
+        self._others = self._others or MemoryGenerations(self)
+        return self._others
+
+    async def put_meta_anew(self, meta: Meta) -> None:
+        """Set the meta, whatever stood there."""
+        self._meta = meta
+
     async def close(self) -> None:
         """Do nothing."""
 
+    def _next_generation(self, partition: int) -> int:  # noqa: ARG002  # a shadow's asks for it
+        return FIRST_GENERATION
+
     def _table(self, partition: int, name: str, site: str) -> dict[Any, Any]:
-        held = self._partitions.get(partition)
+        held = self.held.get(partition)
         return {} if held is None else deepcopy(held.table(name, site))
 
 
-def _miss(held: _Partition | None) -> Miss:
+def _miss(held: MemoryPartition | None) -> Miss:
     return Miss(None, 0) if held is None else Miss(held.head.fence, held.head.generation)
 
 
 def _reading(
     head: Head, values: tuple[int | None, ...], *, online: int = 0, has_other: bool = False
 ) -> Reading:
-    fence = head.fence
+    fence, bucket_minutes = head.fence, head.parameters.bucket_minutes
     return Reading(
-        fence.position, fence.log_id, head.generation, head.as_of, values, online, has_other
+        fence.position,
+        fence.log_id,
+        head.generation,
+        head.as_of,
+        values,
+        online,
+        has_other,
+        bucket_minutes,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Protocol, Self
 
 from msgspec import Struct
 
+from services.backends.generation import Generations
 from visits.codec import DeadRecord, LogRecord
 from visits.fence import Fence
 from visits.state import Batch, Head, Meta, Parameters, State, Wanted
@@ -164,6 +165,13 @@ class EventLog(Protocol):
     async def consumer(self) -> LogConsumer:
         """Join the group of aggregators and start to read."""
 
+    async def replay(self, partition: int) -> LogConsumer:
+        """Read one partition, beside the aggregators and unknown to them: it is assigned from the start and stays so.
+
+        Raises:
+            LogUnavailableError: the log does not answer.
+        """
+
     async def close(self) -> None:
         """Release everything. Never raises; bounded to 5 s."""
 
@@ -197,6 +205,7 @@ class Reading(Struct, frozen=True):
         values: in the order asked; 0 for a counter that is not there; `None` for a page that is not there.
         online: readers seen within the asked time; 0 where none was asked.
         has_other: `(other)` has views: a page that is not there may be in it.
+        bucket_minutes: the size of the generation's buckets.
     """
 
     head_position: int
@@ -206,6 +215,7 @@ class Reading(Struct, frozen=True):
     values: tuple[int | None, ...]
     online: int = 0
     has_other: bool = False
+    bucket_minutes: int = 60
 
 
 class Account(Struct, frozen=True):
@@ -325,6 +335,9 @@ class CounterStore(Protocol):
         forgotten by log time (`Batch.ids_known_after` …) is left out, whether or not it was removed already. Hashes and pseudonyms
         are hexadecimal texts, days ISO-less integers.
         """
+
+    def generations(self) -> Generations:
+        """Return the port to the generations beside the live one; the store must be open."""
 
     async def close(self) -> None:
         """Release everything. Never raises; bounded to 5 s."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -41,6 +41,9 @@ from visits.fence import Fence
 from visits.page import OTHER
 from visits.state import Batch, Head, Meta, Parameters, State, Wanted
 
+if TYPE_CHECKING:
+    from services.backends.redis_generation import RedisGenerations
+
 SOCKET_SECONDS = 5.0
 """The bound on one command; the aggregator reads its position again after it."""
 
@@ -64,6 +67,8 @@ _encoder = msgspec.json.Encoder()
 
 class RedisStore:
     """Counters and the fold's state in Redis."""
+
+    keys_of: type[Keys] = Keys
 
     def __init__(self, url: str) -> None:
         """Take the URL: `redis://`, `rediss://` or `redis-cluster://host:port,host:port`."""
@@ -112,7 +117,7 @@ class RedisStore:
             if head is not None:
                 return head
             generation = int(found or 0) + 1
-            keys = Keys(partition, generation)
+            keys = self.keys_of(partition, generation)
             fields = batches.head_fields(log_id, parameters)
             await self._script(
                 _begin, [keys.pointer, keys.head], [found or "", generation, *fields]
@@ -133,7 +138,7 @@ class RedisStore:
         if wanted.whole_pages:
             head = await self.head(partition)
             days = range(0) if head is None else batches.kept_days(head)
-        call = batches.state_call(Keys(partition, generation), generation, wanted, days)
+        call = batches.state_call(self.keys_of(partition, generation), generation, wanted, days)
         reply = await self._script(READ, call.keys, call.arguments)
         head = batches.read_head(generation, reply[1])
         return None if head is None else batches.read_state(head, wanted, days, reply[2:])
@@ -141,7 +146,7 @@ class RedisStore:
     @reads
     async def apply(self, partition: int, batch: Batch) -> Applied | Miss:
         """Apply a batch under its fence in one step."""
-        keys = Keys(partition, batch.generation)
+        keys = self.keys_of(partition, batch.generation)
         call = batches.apply_call(keys, batch)
         answer = _answer(await self._script(APPLY, call.keys, call.arguments))
         if isinstance(answer, Applied) and batch.page_days:
@@ -153,7 +158,7 @@ class RedisStore:
         self, partition: int, generation: int, fence: Fence, as_of: int
     ) -> Applied | Miss:
         """Say that the numbers at a fence hold for a moment."""
-        keys = Keys(partition, generation)
+        keys = self.keys_of(partition, generation)
         arguments: list[Argument] = [
             generation,
             fence.log_id,
@@ -288,7 +293,7 @@ class RedisStore:
         head = await self.head(partition)
         if head is None:
             return {}
-        keys = Keys(partition, head.generation)
+        keys = self.keys_of(partition, head.generation)
         sites = sorted(
             site.decode() for site in await self._call(lambda: self._client.smembers(keys.sites))
         )
@@ -316,6 +321,12 @@ class RedisStore:
             "log_time": head.log_time,
             "id_window": head.id_window,
         }
+
+    def generations(self) -> RedisGenerations:
+        """Return the generations beside the live one."""
+        from services.backends.redis_generation import RedisGenerations  # noqa: PLC0415  # the other way round too
+
+        return RedisGenerations(self._url, self._client)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -345,7 +356,7 @@ class RedisStore:
         """Ask the live generation, wherever the pointer has moved to; `None` where there is none."""
         generation = self._generations.get(partition, 1)
         for _ in range(READ_TRIES):
-            call = ask(Keys(partition, generation), generation)
+            call = ask(self.keys_of(partition, generation), generation)
             reply = await self._script(READ, call.keys, call.arguments)
             live = int(reply[0])
             if live == generation:
@@ -365,7 +376,7 @@ class RedisStore:
         head = await self.head(partition)
         if head is None:
             return
-        name, cursor = key(Keys(partition, head.generation)), 0
+        name, cursor = key(self.keys_of(partition, head.generation)), 0
         while True:
             cursor, found = await self._scan_on(name, cursor)
             yield found
@@ -509,4 +520,5 @@ def _reading(
         values,
         online,
         has_other,
+        head.parameters.bucket_minutes,
     )

@@ -64,14 +64,19 @@ class Call:
 
 def head_fields(log_id: str, parameters: Parameters) -> list[Argument]:
     """Return the fields of the head of a generation at position 0."""
+    return fields_of(Head(0, Fence(log_id, 0, ""), 0, 0, IdWindow(), parameters))
+
+
+def fields_of(head: Head) -> list[Argument]:
+    """Return the fields of a head; its generation stands in its key."""
     fields: dict[str, Argument] = {
-        "log_id": log_id,
-        "position": 0,
-        "fingerprint": "",
-        "as_of": 0,
-        "log_time": 0,
-        "id_window": _encoder.encode(IdWindow()),
-        "parameters": _encoder.encode(parameters),
+        "log_id": head.fence.log_id,
+        "position": head.fence.position,
+        "fingerprint": head.fence.fingerprint,
+        "as_of": head.as_of,
+        "log_time": head.log_time,
+        "id_window": _encoder.encode(head.id_window),
+        "parameters": _encoder.encode(head.parameters),
     }
     return list(chain.from_iterable(fields.items()))
 
@@ -115,7 +120,7 @@ def apply_call(keys: Keys, batch: Batch) -> Call:
         call.add("fade", keys.online(site), batch.log_time - ONLINE_KEPT_MS)
     if batch.ids:
         call.add_bytes("note", keys.ids, _moments(batch.ids))
-        call.add_bytes("queue", keys.id_queue, _queued(batch.ids, batch.log_time))
+        call.add_bytes("queue", keys.id_queue, queued(batch.ids, batch.log_time))
     call.add("expire", keys.id_queue, batch.ids_known_after)
     sites = sorted(batch.sites)
     if sites:
@@ -231,7 +236,7 @@ def _by_moment(table: Mapping[bytes, int]) -> bytes:
     return b"".join([b"%013d%b" % (at, member) for member, at in table.items()])
 
 
-def _queued(members: Iterable[bytes], at: int) -> bytes:
+def queued(members: Iterable[bytes], at: int) -> bytes:
     """Lay down members to be forgotten together."""
     return at.to_bytes(MOMENT_BYTES, "big") + b"".join(members)
 

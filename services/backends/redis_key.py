@@ -4,6 +4,9 @@ from __future__ import annotations
 
 META = "vc:meta"
 
+BACKED_UP_AT = "vc:backed-up-at"
+"""When the last backup was complete."""
+
 TYPES = {
     "head": "hash",
     "ids": "hash",
@@ -27,10 +30,22 @@ def pointer(partition: int) -> str:
     return f"vc:{{{partition}}}:generation"
 
 
+def shadow(partition: int) -> str:
+    """Return the key that names the generation a rebuild fills."""
+    return f"vc:{{{partition}}}:shadow"
+
+
+def doomed(partition: int) -> str:
+    """Return the sorted set of the generations to be removed, by the moment from which on they may be."""
+    return f"vc:{{{partition}}}:doomed"
+
+
 def type_of(key: str) -> str:
     """Return what a key of ours holds, as TYPE says it: pointers and salts are texts."""
     if key == META:
         return "hash"
+    if key.endswith("}:doomed"):
+        return "zset"
     _, _, rest = key.partition("}:g")
     return TYPES.get(rest.split(":")[1], "string") if ":" in rest else "string"
 
@@ -53,6 +68,18 @@ class Keys:
         self.cursors = f"{self.prefix}:cursors"
         self.sites = f"{self.prefix}:sites"
         self.days = f"{self.prefix}:days"
+
+    def of_site(self, site: str) -> list[str]:
+        """Return all keys of a site but those by day."""
+        return [
+            self.counters(site), self.pages(site), self.books(site), self.ledger(site), self.seen(site),
+            self.online(site),
+        ]  # fmt: skip
+
+    @property
+    def of_partition(self) -> list[str]:
+        """Return the keys that are no site's."""
+        return [self.head, self.ids, self.id_queue, self.cursors, self.sites, self.days]
 
     def counters(self, site: str) -> str:
         """Return the hash field → amount."""
@@ -81,3 +108,12 @@ class Keys:
     def online(self, site: str) -> str:
         """Return the sorted set of the pseudonyms seen lately by the moment last seen."""
         return f"{self.prefix}:o:{site}"
+
+
+class ShadowKeys(Keys):
+    """The keys of a generation as a rebuild sees them: the shadow's pointer stands for the live one."""
+
+    def __init__(self, partition: int, generation: int) -> None:
+        """Take the tag and the generation."""
+        super().__init__(partition, generation)
+        self.pointer = shadow(partition)

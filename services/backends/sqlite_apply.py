@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from services.backends.port import Applied, Miss
-from services.backends.sqlite_reading import live_head
+from services.backends.sqlite_reading import LIVE, live_head
 from visits.fence import Fence
 from visits.state import Batch, Head, IdWindow, Parameters
 
@@ -41,23 +41,32 @@ _FORGET = {
 }
 
 
-def begin(connection: sqlite3.Connection, log_id: str, parameters: Parameters) -> Head:
+def begin(
+    connection: sqlite3.Connection, log_id: str, parameters: Parameters, slot: int = LIVE
+) -> Head:
     """Make the first generation if there is none; return the live head."""
-    head = live_head(connection)
+    head = live_head(connection, slot)
     if head is not None:
         return head
-    (last,) = connection.execute(
-        "SELECT max(generation) FROM (SELECT generation FROM head UNION ALL SELECT generation FROM live)"
-    ).fetchone()
-    head = Head((last or 0) + 1, Fence(log_id, 0, ""), 0, 0, IdWindow(), parameters)
-    connection.execute("INSERT OR REPLACE INTO live VALUES (0, ?)", (head.generation,))
-    _write_head(connection, head)
+    generation = next_generation(connection)
+    head = Head(generation, Fence(log_id, 0, ""), 0, 0, IdWindow(), parameters)
+    connection.execute("INSERT OR REPLACE INTO live VALUES (?, ?)", (slot, generation))
+    write_head(connection, head)
     return head
 
 
-def apply(connection: sqlite3.Connection, batch: Batch) -> Applied | Miss:
+def next_generation(connection: sqlite3.Connection) -> int:
+    """Return a number that no generation has."""
+    (last,) = connection.execute(
+        "SELECT max(generation) FROM (SELECT generation FROM head UNION ALL SELECT generation FROM live"
+        " UNION ALL SELECT generation FROM doomed)"
+    ).fetchone()
+    return (last or 0) + 1
+
+
+def apply(connection: sqlite3.Connection, batch: Batch, slot: int = LIVE) -> Applied | Miss:
     """Apply a batch if it was decided by the live generation's rules and the fence equals its start."""
-    head = live_head(connection)
+    head = live_head(connection, slot)
     if head is None or head.generation != batch.generation or head.parameters != batch.parameters:
         return _miss(head)
     if head.fence == batch.after:
@@ -68,7 +77,7 @@ def apply(connection: sqlite3.Connection, batch: Batch) -> Applied | Miss:
     _add(connection, batch)
     _set(connection, batch)
     _forget(connection, batch)
-    _write_head(
+    write_head(
         connection,
         Head(
             batch.generation,
@@ -83,10 +92,10 @@ def apply(connection: sqlite3.Connection, batch: Batch) -> Applied | Miss:
 
 
 def touch(
-    connection: sqlite3.Connection, generation: int, fence: Fence, as_of: int
+    connection: sqlite3.Connection, generation: int, fence: Fence, as_of: int, slot: int = LIVE
 ) -> Applied | Miss:
     """Move `as_of` on under the fence; never back."""
-    head = live_head(connection)
+    head = live_head(connection, slot)
     if head is None or head.generation != generation or head.fence != fence:
         return _miss(head)
     if as_of > head.as_of:
@@ -166,7 +175,8 @@ def _forget(connection: sqlite3.Connection, batch: Batch) -> None:
         )
 
 
-def _write_head(connection: sqlite3.Connection, head: Head) -> None:
+def write_head(connection: sqlite3.Connection, head: Head) -> None:
+    """Write the head of a generation."""
     connection.execute(
         "INSERT OR REPLACE INTO head VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (

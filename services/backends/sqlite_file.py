@@ -21,7 +21,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from services.backends.port import TIMEOUT_SECONDS
-from services.backends.sqlite_schema import APPLICATION_ID, SCHEMA_SQL
+from services.backends.sqlite_schema import ADDED_SQL, APPLICATION_ID, SCHEMA_SQL
 from visits.errors import (
     LogUnavailableError,
     PartitionStoppedError,
@@ -438,12 +438,13 @@ def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
         raise SettingsError(
             f"{path} has schema {version}, this release reads {SCHEMA}: upgrade visit-counter"
         )
-    if tables:
-        return
-    for statement in SCHEMA_SQL:
+    if not tables:
+        for statement in SCHEMA_SQL:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    for statement in ADDED_SQL:
         connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
 def _checkpoint(connection: sqlite3.Connection) -> None:

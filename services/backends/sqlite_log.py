@@ -92,6 +92,11 @@ class SqliteLog:
         self._consumers.add(consumer)
         return consumer
 
+    async def replay(self, partition: int) -> SqliteConsumer:
+        """Return a reader of the one partition."""
+        check_partition(partition)
+        return await self.consumer()
+
     async def close(self) -> None:
         """Give the file back."""
         if self._is_open:

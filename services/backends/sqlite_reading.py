@@ -20,6 +20,9 @@ CHUNK_SIZES = (8, 64, 512)
 
 SCANNED_AT_ONCE = 2_000
 
+LIVE, SHADOW = 0, -1
+"""Which row of the table `live` names the generation meant."""
+
 _DAYS = """WITH RECURSIVE known (day) AS (
     SELECT min(day) FROM page_day WHERE generation = :generation
     UNION ALL
@@ -39,18 +42,26 @@ _window_decoder = msgspec.json.Decoder(IdWindow)
 _parameters_decoder = msgspec.json.Decoder(Parameters)
 
 
-def live_head(connection: sqlite3.Connection) -> Head | None:
-    """Return the live generation's head, `None` where there is none or it has no fence.
+def live_head(connection: sqlite3.Connection, slot: int = LIVE) -> Head | None:
+    """Return the head of the live generation, or of the shadow; `None` where there is none or it has no fence.
 
     Raises:
         PartitionStoppedError: `store_corrupt`, naming table and row.
     """
     row = connection.execute(
         "SELECT generation, log_id, position, fingerprint, as_of, log_time, id_window, parameters"
-        " FROM live JOIN head USING (generation) WHERE partition = 0"
+        " FROM live JOIN head USING (generation) WHERE partition = ?",
+        (slot,),
     ).fetchone()
-    if row is None:
-        return None
+    return None if row is None else read_head(row)
+
+
+def read_head(row: tuple[Any, ...]) -> Head:
+    """Read a row of the table `head`.
+
+    Raises:
+        PartitionStoppedError: `store_corrupt`, naming table and row.
+    """
     generation, log_id, position, fingerprint, as_of, log_time, id_window, parameters = row
     try:
         return Head(
@@ -97,9 +108,11 @@ def lookup(
     return found
 
 
-def state(connection: sqlite3.Connection, generation: int, wanted: Wanted) -> State | None:
+def state(
+    connection: sqlite3.Connection, generation: int, wanted: Wanted, slot: int = LIVE
+) -> State | None:
     """Return what the fold wants to know, `None` when `generation` is not live."""
-    head = live_head(connection)
+    head = live_head(connection, slot)
     if head is None or head.generation != generation:
         return None
 
@@ -130,7 +143,7 @@ def state(connection: sqlite3.Connection, generation: int, wanted: Wanted) -> St
         },
         counters=of_sites(_COUNTERS, "field", wanted.counters),
         page_days={
-            site: _page_days(connection, generation, site, _days(connection, generation))
+            site: _page_days(connection, generation, site, known_days(connection, generation))
             for site in wanted.whole_pages
         },
     )  # fmt: skip
@@ -211,9 +224,9 @@ def books(connection: sqlite3.Connection, site: str) -> dict[str, int]:
     return _of_site(connection, _BOOKS, site)
 
 
-def dump(connection: sqlite3.Connection) -> dict[str, object]:
+def dump(connection: sqlite3.Connection, slot: int = LIVE) -> dict[str, object]:
     """Return everything of the live generation; see `CounterStore.dump`."""
-    head = live_head(connection)
+    head = live_head(connection, slot)
     if head is None:
         return {}
     generation, parameters = head.generation, head.parameters
@@ -269,6 +282,7 @@ def _reading(
         values,
         online,
         has_other,
+        head.parameters.bucket_minutes,
     )
 
 
@@ -284,7 +298,8 @@ def _page_count(connection: sqlite3.Connection, generation: int, site: str) -> i
     return 0 if row is None else int(row[0])
 
 
-def _days(connection: sqlite3.Connection, generation: int) -> list[int]:
+def known_days(connection: sqlite3.Connection, generation: int) -> list[int]:
+    """Return the local days that have views by page, in order."""
     return [day for (day,) in connection.execute(_DAYS, {"generation": generation})]
 
 

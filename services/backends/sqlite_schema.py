@@ -9,6 +9,9 @@ from __future__ import annotations
 APPLICATION_ID = 0x56434E54
 """`VCNT`: what `file` and SQLite tools tell the file by (https://sqlite.org/pragma.html#pragma_application_id)."""
 
+BACKUP_ID = 0x56434E42
+"""`VCNB`: a backup of a Redis store, whose generations are the partitions; nobody counts in it."""
+
 SCHEMA_SQL = (
     # AUTOINCREMENT: a position is never given again, whatever is deleted. The log's position is `position` - 1.
     """CREATE TABLE log (
@@ -22,7 +25,7 @@ SCHEMA_SQL = (
     ) STRICT""",
     "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), meta TEXT NOT NULL) STRICT",
     "CREATE TABLE salt (day TEXT PRIMARY KEY, salt BLOB NOT NULL) STRICT, WITHOUT ROWID",
-    # Which generation of a partition is live; its head stands in `head`.
+    # Which generation of a partition is live; its head stands in `head`. Row -1 names the shadow.
     "CREATE TABLE live (partition INTEGER PRIMARY KEY, generation INTEGER NOT NULL) STRICT",
     """CREATE TABLE head (
         generation INTEGER PRIMARY KEY, log_id TEXT NOT NULL, position INTEGER NOT NULL, fingerprint TEXT NOT NULL,
@@ -70,3 +73,9 @@ SCHEMA_SQL = (
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX id_by_log_time ON id (generation, log_time)",
 )
+
+ADDED_SQL = (
+    # Since 0.2: which generations are to be removed, and from which moment on.
+    "CREATE TABLE IF NOT EXISTS doomed (generation INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT",
+)
+"""Tables that a file of an earlier release lacks. That release does not look at them: the schema's number stays."""

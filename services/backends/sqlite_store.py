@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -16,13 +16,19 @@ from services.backends import sqlite_apply, sqlite_reading
 from services.backends.port import Account, Applied, Miss, Reading
 from services.backends.sqlite_file import Operation, Result, SqliteFile
 from services.backends.sqlite_log import check_partition
+from services.backends.sqlite_reading import LIVE
 from visits.errors import PartitionStoppedError, StoppedState, StoreUnavailableError
 from visits.fence import Fence
 from visits.state import Batch, Head, Meta, Parameters, State, Wanted
 
+if TYPE_CHECKING:
+    from services.backends.sqlite_generation import SqliteGenerations
+
 
 class SqliteStore:
     """A `CounterStore` on a file that it shares with the log."""
+
+    _slot = LIVE
 
     def __init__(self, file: SqliteFile) -> None:
         """Use `file`, which `open` opens."""
@@ -55,22 +61,26 @@ class SqliteStore:
     async def begin(self, partition: int, log_id: str, parameters: Parameters) -> Head:
         """Make the first generation at position 0 if there is none; return the live head."""
         check_partition(partition)
-        return await self._write(partial(sqlite_apply.begin, log_id=log_id, parameters=parameters))
+        return await self._write(
+            partial(sqlite_apply.begin, log_id=log_id, parameters=parameters, slot=self._slot)
+        )
 
     async def head(self, partition: int) -> Head | None:
         """Return the live head."""
         check_partition(partition)
-        return await self._read(sqlite_reading.live_head)
+        return await self._read(partial(sqlite_reading.live_head, slot=self._slot))
 
     async def read_state(self, partition: int, generation: int, wanted: Wanted) -> State | None:
         """Read everything `wanted` and the head of one moment; see `CounterStore`."""
         check_partition(partition)
-        return await self._read(partial(sqlite_reading.state, generation=generation, wanted=wanted))
+        return await self._read(
+            partial(sqlite_reading.state, generation=generation, wanted=wanted, slot=self._slot)
+        )
 
     async def apply(self, partition: int, batch: Batch) -> Applied | Miss:
         """Apply a batch under the fence; see `CounterStore`."""
         check_partition(partition)
-        return await self._write(partial(sqlite_apply.apply, batch=batch))
+        return await self._write(partial(sqlite_apply.apply, batch=batch, slot=self._slot))
 
     async def touch(
         self, partition: int, generation: int, fence: Fence, as_of: int
@@ -78,7 +88,13 @@ class SqliteStore:
         """Say that the numbers at `fence` hold for `as_of`; see `CounterStore`."""
         check_partition(partition)
         return await self._write(
-            partial(sqlite_apply.touch, generation=generation, fence=fence, as_of=as_of)
+            partial(
+                sqlite_apply.touch,
+                generation=generation,
+                fence=fence,
+                as_of=as_of,
+                slot=self._slot,
+            )
         )
 
     async def read_counters(
@@ -163,7 +179,13 @@ class SqliteStore:
     async def dump(self, partition: int) -> dict[str, object]:
         """Return everything of the live generation; see `CounterStore`."""
         check_partition(partition)
-        return await self._read(sqlite_reading.dump)
+        return await self._read(partial(sqlite_reading.dump, slot=self._slot))
+
+    def generations(self) -> SqliteGenerations:
+        """Return the generations beside the live one."""
+        from services.backends.sqlite_generation import SqliteGenerations  # noqa: PLC0415  # the other way round too
+
+        return SqliteGenerations(self._file)
 
     async def close(self) -> None:
         """Give the file back."""

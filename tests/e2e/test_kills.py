@@ -10,6 +10,7 @@ from pathlib import Path
 from services.cli.option import configuration
 from services.runtime.backend import make_backends
 from tests.conftest import StartService
+from tests.support.command import finish
 from tests.support.kafka import KafkaCluster
 from tests.support.load import Outcome, draw_visits, send
 from tests.support.process import Process
@@ -64,6 +65,13 @@ async def load_and_kill(base_url: str, victims: dict[str, Process]) -> Outcome:
     return outcome
 
 
+async def check_books_equal(config: Path) -> None:
+    """Assert that the log counted once more gives the same numbers."""
+    verified = await finish("rebuild", "--config", config, "--verify")
+    print(verified.output)
+    assert verified.status == 0, verified.output
+
+
 async def test_embedded_pair_counts_exactly_once_through_kills(
     tmp_path: Path, start_service: StartService
 ) -> None:
@@ -84,6 +92,7 @@ async def test_embedded_pair_counts_exactly_once_through_kills(
         found = await compare(backends, {0: values})
         check_acknowledged(outcome, found)
         await check_balances(up.base_url, found)
+        await check_books_equal(config)
     finally:
         await backends.close()
 
@@ -122,5 +131,6 @@ async def test_kafka_and_redis_count_exactly_once_through_kills(
         check_acknowledged(outcome, found)
         api = start_service("api", config)
         await check_balances(api.base_url, found)
+        await check_books_equal(config)
     finally:
         await backends.close()
