@@ -23,7 +23,8 @@ from services.runtime.direct import (
     direct_routes,
     head_of,
 )
-from services.runtime.problem import PROBLEM_TYPE, problem_body
+from services.runtime.open_files import connections_max
+from services.runtime.problem import PROBLEM_TYPE, RETRY_AFTER_SECONDS, problem_body
 
 log = structlog.get_logger()
 
@@ -33,12 +34,29 @@ HEAD_BYTES_MAX = 32 * 1024
 HEAD_SECONDS = 10.0
 """How long a connection may stand open without the whole head of a request; between requests uvicorn's keep-alive holds."""
 
+SPARE_CONNECTIONS = 64
+"""Beyond the greatest number of connections, for those who ask for health and metrics: a crowd is no reason for a restart."""
+
+HEALTH_PATHS = frozenset({b"/livez", b"/readyz", b"/readyz?verbose", b"/metrics"})
+"""What is answered on spare connections."""
+
 _UNHEARD = asyncio.Event()
 """What uvicorn sets for an application that waits for more of a body: here nobody does."""
 
 
 _LONG_HEAD = f"line and headers of a request are longer than {HEAD_BYTES_MAX} bytes"
 _HEAD_400 = head_of(400, [(b"content-type", PROBLEM_TYPE.encode())])
+
+_CROWDED = "as many connections are open as this process takes: come again in some seconds"
+_HEAD_503 = head_of(
+    503,
+    [
+        (b"content-type", PROBLEM_TYPE.encode()),
+        (b"access-control-allow-origin", b"*"),
+        (b"cache-control", b"no-store"),
+        (b"retry-after", str(RETRY_AFTER_SECONDS).encode()),
+    ],
+)
 
 
 class _Cycle:
@@ -88,8 +106,11 @@ class DirectProtocol(HttpToolsProtocol):
 
     routes: Mapping[bytes, Handler] = {}
     find_reader: Finder
-    """Set by `protocol_for`, for an application."""
+    connections_max: int
+    """Both set by `protocol_for`, for an application."""
 
+    _is_over = False
+    """This connection is a spare one."""
     _common_head: tuple[Headers | None, bytes] = (None, b"")
     _handler: Handler | None = None
     """Of the message being parsed, while it is on the direct way."""
@@ -102,7 +123,12 @@ class DirectProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Begin to wait for a first request, for so long and no longer."""
         super().connection_made(transport)
-        self._expect_head()
+        over = len(self.connections) - self.connections_max
+        self._is_over = over > 0
+        if over > SPARE_CONNECTIONS:
+            self._close_with(_HEAD_503, problem_body(503, "unavailable", _CROWDED))
+        else:
+            self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing more."""
@@ -127,10 +153,7 @@ class DirectProtocol(HttpToolsProtocol):
         self._is_in_head = False
         if self.transport.is_closing():
             return
-        body = problem_body(400, "malformed", msg)
-        length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        self.transport.write(b"".join((_HEAD_400, self.common_head(), length, body)))
-        self.transport.close()
+        self._close_with(_HEAD_400, problem_body(400, "malformed", msg))
 
     def on_message_begin(self) -> None:
         """Begin a message; uvicorn's scope is made only for the usual way."""
@@ -146,7 +169,7 @@ class DirectProtocol(HttpToolsProtocol):
         """Choose the way.
 
         Raises:
-            ValueError: the head is too long; the parser stops, and the request is refused.
+            ValueError: the head is too long, or this is one connection too many; the parser stops, and the request is refused.
         """
         self._is_in_head = False
         if self._head_timer is not None:
@@ -154,6 +177,9 @@ class DirectProtocol(HttpToolsProtocol):
         if self._bytes_since_head > HEAD_BYTES_MAX and self._head_bytes() > HEAD_BYTES_MAX:
             raise ValueError(_LONG_HEAD)
         self._bytes_since_head = 0
+        if self._is_over and self.url not in HEALTH_PATHS:
+            self._close_with(_HEAD_503, problem_body(503, "unavailable", _CROWDED))
+            raise ValueError(_CROWDED)
         method = self.parser.get_method()
         handler = None
         if method == b"POST":
@@ -196,6 +222,11 @@ class DirectProtocol(HttpToolsProtocol):
             text = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
             DirectProtocol._common_head = (headers, text)
         return text
+
+    def _close_with(self, head: bytes, body: bytes) -> None:
+        length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(b"".join((head, self.common_head(), length, body)))
+        self.transport.close()
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -245,5 +276,6 @@ def protocol_for(app: FastAPI) -> type[DirectProtocol]:
     of_application = {
         "routes": direct_routes(app),
         "find_reader": staticmethod(direct_reader(app)),
+        "connections_max": connections_max(),
     }
     return type("ApplicationProtocol", (DirectProtocol,), of_application)

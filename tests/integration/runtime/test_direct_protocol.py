@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from services.runtime.direct import DirectRequest, add_direct_routes, head_of
-from services.runtime.direct_protocol import protocol_for
+from services.runtime.direct_protocol import SPARE_CONNECTIONS, protocol_for
 from tests.support.ports import LOOPBACK, free_port
 
 HEAD = head_of(202, [(b"x-way", b"direct")])
@@ -52,20 +52,23 @@ class Site:
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    async with serving(keep_alive_seconds=30) as found:
+    async with serving() as found:
         yield found
 
 
 @asynccontextmanager
-async def serving(*, keep_alive_seconds: int) -> AsyncIterator[Site]:
+async def serving(
+    *, keep_alive_seconds: int = 30, connections_max: int = 1_000
+) -> AsyncIterator[Site]:
     app = FastAPI()
     port = free_port()
     found = Site(port, None)  # type: ignore[arg-type]  # set below
     add_direct_routes(app, {b"/hot": found.handle})
+    app.add_api_route("/livez", dict, methods=["GET"])
     app.add_api_route("/hot", found.handle_usual, methods=["GET", "POST", "OPTIONS"])
     config = uvicorn.Config(
         app,
-        http=protocol_for(app),
+        http=type("Protocol", (protocol_for(app),), {"connections_max": connections_max}),
         host=LOOPBACK,
         port=port,
         log_config=None,
@@ -254,3 +257,38 @@ async def test_an_idle_connection_is_closed() -> None:
         writer.write(post(b"one"))
         assert (await read_answer(reader))[1]["x-way"] == "direct"
         assert await asyncio.wait_for(reader.read(), SECONDS_MAX) == b""
+
+
+@pytest.mark.parametrize("sent", [post(b"x"), b"GET /hot HTTP/1.1\r\nHost: a\r\n\r\n"])
+async def test_one_connection_too_many_is_refused(sent: bytes) -> None:
+    """Those that are open go on, health is answered, and there is room again when one is closed."""
+    async with serving(connections_max=1) as site:
+        reader, writer = await site.connect()
+        writer.write(post(b"first"))
+        assert (await read_answer(reader))[0] == 202
+        spare, to_spare = await site.connect()
+        to_spare.write(sent)
+        status, headers, body = await read_answer(spare)
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert b"as many connections are open" in body
+        assert await spare.read() == b""
+        spare, to_spare = await site.connect()
+        to_spare.write(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await read_answer(spare))[0] == 200
+        to_spare.close()
+        writer.write(post(b"second"))
+        assert (await read_answer(reader))[2] == b"second"
+        writer.close()
+        await writer.wait_closed()
+        assert site.direct == 2
+
+
+async def test_far_too_many_connections_are_refused_unasked() -> None:
+    """Beyond the spare ones nobody is listened to; the refusal comes before a request."""
+    async with serving(connections_max=0) as site:
+        held = [await site.connect() for _ in range(SPARE_CONNECTIONS)]
+        reader, _ = await site.connect()
+        assert (await read_answer(reader))[0] == 503
+        assert await reader.read() == b""
+        for _, writer in held:
+            writer.close()
