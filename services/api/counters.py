@@ -55,7 +55,7 @@ class CounterRoutes:
             rendered = await self._readings.rendered(declared, chosen, cut)
             return conditional(request, rendered.body, JSON_TYPE, rendered.tag)
         reached = await self._reached(declared, after)
-        answer = await self._readings.fresh(declared, chosen, cut)
+        answer = await self._readings.read_after(declared, chosen, cut)
         return uncached(as_json(declared, chosen, cut, answer) | {"after": reached})
 
     async def pages(

@@ -199,6 +199,21 @@ class Readings:
         head = await self._patience.wait(self.store.head(await self.partition(site)))
         return -1 if head is None else head.fence.position
 
+    async def read_after(self, site: Site, metric: Metric, windows: Windows) -> Answer:
+        """Read the store now; whoever asks afterwards, also for a stream, is told nothing older.
+
+        Raises:
+            ProblemError: nothing is counted yet.
+            UnavailableError: the store is away.
+        """
+        answer = await self.fresh(site, metric, windows)
+        key = Key(site.id, metric, windows)
+        last = self._rendered.get(key)
+        if last is None or not _went_back(last.answer.reading, answer.reading):
+            self._rendered[key] = _render(key, site, answer)
+            self._read_at[key] = time.monotonic()
+        return answer
+
     async def fresh(self, site: Site, metric: Metric, windows: Windows) -> Answer:
         """Read the store now.
 
@@ -260,10 +275,11 @@ class Readings:
         return [None if page is None else found[page] for page in asked], reading.as_of
 
     async def _refresh(self, key: Key, site: Site) -> Rendered:
-        last = self._rendered.get(key)
+        begun = time.monotonic()
         try:
             answer = await self.fresh(site, key.metric, key.windows)
         except (UnavailableError, PartitionStoppedError, ProblemError) as error:
+            last = self._rendered.get(key)
             if last is None:
                 if isinstance(error, ProblemError):
                     raise
@@ -271,7 +287,11 @@ class Readings:
                 raise starting() from error
             answer = _grown_old(last.answer)
         else:
+            last = self._rendered.get(key)
             if last is not None and _went_back(last.answer.reading, answer.reading):
+                if begun < self._read_at[key]:
+                    # Another reading overtook this one.
+                    return last
                 answer = _grown_old(last.answer)
         rendered = self._rendered[key] = _render(key, site, answer)
         self._read_at[key] = time.monotonic()

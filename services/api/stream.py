@@ -53,9 +53,9 @@ class Subscriber:
 
     __slots__ = ("_event", "_is_closed", "_waiter")
 
-    def __init__(self, event: bytes) -> None:
-        """Begin with an event that is to be sent at once, empty for none."""
-        self._event = event
+    def __init__(self) -> None:
+        """Begin without an event."""
+        self._event = b""
         self._is_closed = False
         self._waiter: asyncio.Future[None] | None = None
 
@@ -92,7 +92,6 @@ class Publisher:
         self._streams = streams
         self._key = key
         self.subscribers: dict[Subscriber, None] = {}
-        self.latest = b""
         self._tag = ""
         self._told_at = 0.0
 
@@ -121,14 +120,21 @@ class Publisher:
         except ProblemError:
             # Nothing was counted yet: whoever follows hears of it when there is something.
             return True
-        self.latest = event_of(rendered)
         waited = time.monotonic() - self._told_at
         if rendered.tag != self._tag and waited >= CHANGE_SECONDS:
             self._tag = rendered.tag
-            await self._tell(self.latest)
+            await self._tell(event_of(rendered))
         elif waited >= KEEP_ALIVE_SECONDS:
             await self._tell(KEEP_ALIVE)
         return True
+
+    async def welcome(self) -> bytes:
+        """Return what somebody new is told first: never older than what the api told anybody; empty where all will be told at once."""
+        site = self._streams.readings.configuration.sites.get(self._key.site)
+        if site is None or not self._tag:
+            return b""
+        readings = self._streams.readings
+        return event_of(await readings.rendered(site, self._key.metric, self._key.windows))
 
     async def _tell(self, event: bytes) -> None:
         self._told_at = time.monotonic()
@@ -166,13 +172,15 @@ class Streams:
     async def serve(self, key: Key, receive: Receive, send: Send) -> None:
         """Serve one client until it goes, is stuck, or the process drains; there must be room."""
         publisher = self._publisher(key)
-        subscriber = Subscriber(publisher.latest)
+        subscriber = Subscriber()
         publisher.subscribers[subscriber] = None
         self._count(+1)
         watch = asyncio.create_task(_watch(receive, subscriber))
         try:
             await send(_START)
             await send({"type": "http.response.body", "body": PREAMBLE, "more_body": True})
+            if first := await publisher.welcome():
+                subscriber.offer(first)
             while (event := await subscriber.take()) is not None:
                 async with asyncio.timeout(STUCK_SECONDS):
                     await send({"type": "http.response.body", "body": event, "more_body": True})

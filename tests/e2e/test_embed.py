@@ -26,7 +26,7 @@ async def test_a_frame_counts_and_shows_the_panel(portal: Portal) -> None:
     await portal.settle(1)
     assert [view["page"] for view in portal.views] == ["/a"]
     frame = portal.page.frames[1]
-    await frame.wait_for_function(f"{FRAME_PANEL} === {LINES.format(n=1)!r}")
+    await portal.until(FRAME_PANEL, LINES.format(n=1), frame=frame)
     assert await frame.evaluate("document.querySelectorAll('visit-counter').length") == 2
 
 

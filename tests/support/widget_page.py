@@ -13,7 +13,15 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Route
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Frame,
+    Page,
+    Request,
+    Route,
+)
 
 from tests.conftest import StartService
 from tests.support.load import HUMAN
@@ -116,12 +124,15 @@ class Portal:
         else:
             await route.continue_()
 
-    async def until(self, expression: str, expected: object) -> None:
-        """Wait until a script's value in the page is this one."""
+    async def until(self, expression: str, expected: object, *, frame: Frame | None = None) -> None:
+        """Wait until a script's value, in the page or one of its frames, is this one.
+
+        Playwright's own `wait_for_function` does not work under a policy without `unsafe-eval`, unless the value is there at once.
+        """
         end = time.monotonic() + WAIT_SECONDS
         value: object = None
         while time.monotonic() < end:
-            value = await self.page.evaluate(expression)
+            value = await (frame or self.page).evaluate(expression)
             if value == expected:
                 return
             await asyncio.sleep(0.05)

@@ -28,7 +28,8 @@ async def never() -> MutableMapping[str, Any]:
 
 async def test_a_subscriber_has_room_for_the_latest_event() -> None:
     """What came in between is not told, and an end ends."""
-    subscriber = Subscriber(b"first")
+    subscriber = Subscriber()
+    subscriber.offer(b"first")
     assert await subscriber.take() == b"first"
     subscriber.offer(b"second")
     subscriber.offer(b"third")
@@ -74,6 +75,58 @@ async def test_silence_is_kept_alive(api: Api, monkeypatch: pytest.MonkeyPatch) 
     assert sent[-1] == b""
 
 
+async def test_a_new_stream_begins_with_nothing_older_than_was_answered(api: Api) -> None:
+    """Whoever was told a number that includes his view sees none without it, though others follow already."""
+    await api.count(view(now_ms(), id="event-0001", site="demo"))
+    streams = api.part._streams
+    followers: list[asyncio.Task[None]] = []
+
+    def follow() -> asyncio.Queue[bytes]:
+        told: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if b"event: counters" in message.get("body", b""):
+                told.put_nowait(message["body"])
+
+        followers.append(asyncio.create_task(streams.serve(KEY, never, send)))
+        return told
+
+    assert b'"total":1,' in await follow().get()
+    await api.count(view(now_ms(), id="event-0002", site="demo"))
+    query = "metric=views&after=0:1"
+    assert (await api.get("/v1/sites/demo/counters", query)).json["total"] == 2
+    assert (await api.get("/v1/sites/demo/counters", "metric=views")).json["total"] == 2
+    assert b'"total":2,' in await follow().get()
+    api.health.draining.set()
+    await asyncio.gather(*followers)
+
+
+async def test_a_reading_that_was_overtaken_is_not_told(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began before another one and ends after it: the newer numbers stand, and are not stale."""
+    await api.count(view(now_ms(), id="event-0001", site="demo"))
+    readings, store = api.part._streams.readings, api.store
+    site = readings.site("demo")
+    may_end = asyncio.Event()
+    read = store.read_counters
+
+    async def read_slowly(*arguments: Any) -> Any:
+        found = await read(*arguments)
+        await may_end.wait()
+        return found
+
+    monkeypatch.setattr(store, "read_counters", read_slowly)
+    slow = asyncio.create_task(readings.rendered(site, KEY.metric, KEY.windows))
+    await asyncio.sleep(0.1)
+    monkeypatch.setattr(store, "read_counters", read)
+    await api.count(view(now_ms(), id="event-0002", site="demo"))
+    assert (await readings.read_after(site, KEY.metric, KEY.windows)).numbers["total"] == 2
+    may_end.set()
+    answer = (await slow).answer
+    assert (answer.numbers["total"], answer.stale) == (2, False)
+
+
 async def test_many_publishers_read_less_often(api: Api) -> None:
     """Together some times a second, each once a second at least."""
     streams = api.part._streams
@@ -96,7 +149,7 @@ async def test_what_has_not_changed_is_not_told_again(
     streams = api.part._streams
     publisher = Publisher(streams, KEY)
     told: list[bytes] = []
-    subscriber = Subscriber(b"")
+    subscriber = Subscriber()
     monkeypatch.setattr(Subscriber, "offer", lambda _self, event: told.append(event))
     publisher.subscribers[subscriber] = None
     for _ in range(3):
