@@ -257,10 +257,9 @@ async def test_connections_without_a_request_are_closed(
     waiting = [
         asyncio.create_task(exchange_of(up, raw))
         for raw in (b"", b"POST /v1/views HTTP/1.1\r\nHost: x\r\nX-Slow: ", whole + whole[:60])
-        for _ in range(20)
     ]
     assert await exchange_of(up, post(paged("/y"))) == (202, None)
-    assert Counter(await asyncio.gather(*waiting)) == {(0, None): 40, (202, None): 20}
+    assert await asyncio.gather(*waiting) == [(0, None), (0, None), (202, None)]
     assert up.is_running
 
 

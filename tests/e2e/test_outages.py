@@ -151,8 +151,9 @@ def check_bounded(seen: Seen) -> None:
     assert max(seen.resident_bytes) < MEMORY_BYTES_MAX
 
 
-@pytest.mark.parametrize("how", ["killed", "hung"])
-@pytest.mark.parametrize("seconds", [12.0, pytest.param(60.0, marks=pytest.mark.load)])
+@pytest.mark.parametrize(
+    ("how", "seconds"), [("hung", 12.0), pytest.param("killed", 60.0, marks=pytest.mark.load)]
+)
 async def test_a_broker_away_is_503_in_time_and_mends_itself(
     how: str, seconds: float, stack: Stack
 ) -> None:
