@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from services.api.install_words import RECIPES as INSTALLED
 from services.runtime.settings import load_configuration
 from services.runtime.site import Site
 from tests.support.document import Document, read_document
@@ -59,3 +60,13 @@ def test_recipes_are_listed() -> None:
     """The list of recipes names every recipe."""
     listed = set(read_document(FOLDER / "README.md").links)
     assert {document.path.name for document in RECIPES} <= listed
+
+
+def test_install_help_agrees(tmp_path: Path) -> None:
+    """The keys that the install help of a running service names are among those of the recipe."""
+    files = {"HTML": "static"}
+    for recipe in INSTALLED:
+        name = files.get(recipe.name, recipe.name.lower())
+        site = declared(read_document(FOLDER / f"{name}.md"), tmp_path)
+        known = {key.lower() for key in site.query_keys}
+        assert {key.lower() for key in recipe.keys} <= known, recipe.name

@@ -61,7 +61,7 @@ def shown_addresses() -> set[str]:
         for document in all_documents()
         for text in (*(block.text for block in document.blocks), *document.inline)
     )
-    found = {unescape(address) for text in texts for address in ADDRESS.findall(text)}
+    found = {unescape(address).rstrip(".,") for text in texts for address in ADDRESS.findall(text)}
     return {address for address in found if not set(address) & set("{}…*|$")}
 
 
