@@ -1,7 +1,7 @@
 # The commands of the project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit check bench load docs widget format coverage lock environment tools clean
+.PHONY: help run test test-compose unit check bench load docs widget format coverage lock environment tools clean
 
 PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
@@ -11,17 +11,20 @@ ARGS ?=
 PORT ?=
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start the counter with its demo portal (PORT=8080, ARGS= for further flags)
 	@scripts/environment.sh run
 	@.venv/bin/visit-counter up $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: tools ## Install what the tests need, then run every test
-	$(PYTEST) -m "" --durations=25 $(ARGS)
+	$(PYTEST) -m "not compose" --durations=25 $(ARGS)
+
+test-compose: environment ## Run the deployment of docker-compose.yml and hurt it; needs a Docker engine
+	@scripts/test-compose.sh $(ARGS)
 
 unit: environment ## Run the tests that need no server, in seconds
-	$(PYTEST) --ignore=tests/integration --ignore=tests/e2e --ignore=tests/load $(ARGS)
+	$(PYTEST) --ignore=tests/integration --ignore=tests/e2e --ignore=tests/load --ignore=tests/compose $(ARGS)
 
 check: environment ## Format, lint, types and import rules, as CI and pre-commit run them
 	$(PYTHON_BIN) -m ruff format --check .

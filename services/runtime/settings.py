@@ -16,8 +16,8 @@ from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     InitSettingsSource,
+    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
-    SecretsSettingsSource,
     SettingsConfigDict,
 )
 
@@ -162,16 +162,15 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let environment and secrets win over the file, which comes as the init values."""
-        del dotenv_settings
+        del settings_cls, dotenv_settings
         assert isinstance(init_settings, InitSettingsSource)
         assert isinstance(env_settings, EnvSettingsSource)
         sources: list[PydanticBaseSettingsSource] = [env_settings]
         if SECRETS_DIR.is_dir():
+            # Files are named as the variables are: VISIT_COUNTER_STORE__URL.
             sources.append(
-                SecretsSettingsSource(settings_cls, secrets_dir=SECRETS_DIR, env_prefix=ENV_PREFIX)
+                NestedSecretsSettingsSource(file_secret_settings, secrets_dir=SECRETS_DIR)
             )
-        else:
-            del file_secret_settings
         return (*sources, init_settings)
 
     @property

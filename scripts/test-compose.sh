@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Test the deployment: start docker-compose.yml from nothing, load it, kill its containers, search it, take it down.
+#
+#   scripts/test-compose.sh [PYTEST ARGUMENTS]
+#
+# Needs a Docker engine with Compose. Where none answers, and ENGINE_KIT names a folder with install-docker.sh,
+# docker-up.sh, docker-down.sh and local-base-images.sh, these install and start one and make base images from packages, for
+# machines that reach no image registry. Without either it says so: exit status 3.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PROJECT=visit-counter-test
+SECONDS_MAX=900
+NOT_RUN=3
+
+kit=${ENGINE_KIT:-}
+is_ours=
+answers() { timeout 20 docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; }
+
+# Whatever happens, nothing is left running.
+clean_up() {
+  if answers; then
+    timeout 120 docker compose -p "$PROJECT" --profile '*' down --volumes --remove-orphans --timeout 5 >/dev/null 2>&1 || true
+  fi
+  if [ -n "$is_ours" ]; then "$kit/docker-down.sh" || true; fi
+}
+trap clean_up EXIT
+
+if ! answers; then
+  if [ -z "$kit" ] || ! [ -x "$kit/docker-up.sh" ]; then
+    echo "THE COMPOSE TEST WAS NOT RUN: no Docker engine answers${kit:+, and there is no engine kit at $kit}."
+    exit "$NOT_RUN"
+  fi
+  echo "Preparing a Docker engine from packages"
+  timeout 300 "$kit/install-docker.sh"
+  is_ours=1
+  timeout 60 "$kit/docker-up.sh"
+fi
+if [ -n "$kit" ] && [ -x "$kit/local-base-images.sh" ]; then
+  echo "Preparing base images from packages"
+  GRAFANA_STUB=1 timeout 420 "$kit/local-base-images.sh" --compose docker-compose.yml
+fi
+COMPOSE_TEST_PROJECT=$PROJECT timeout --kill-after=150 --signal=INT "$SECONDS_MAX" \
+  .venv/bin/python -m pytest -m compose tests/compose --durations=10 "$@"

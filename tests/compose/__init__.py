@@ -1,0 +1,1 @@
+"""The deployment of docker-compose.yml, run for real: `make test-compose`."""
