@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from services.cli import correct, declare, import_log, load, rebuild, serve
+from services.cli import correct, declare, doctor, import_log, load, rebuild, serve
 from services.runtime.logs import configure_logging
 from visits.errors import VisitCounterError
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (serve, declare, correct, import_log, load, rebuild):
+for module in (serve, declare, correct, import_log, load, rebuild, doctor):
     module.register(app)
 
 

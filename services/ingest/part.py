@@ -23,6 +23,7 @@ from services.ingest.hot import put_before_middleware
 from services.ingest.local_day import Calendar
 from services.ingest.metrics import IngestMetrics
 from services.ingest.openapi import describe
+from services.ingest.probe import Probes
 from services.ingest.rate_limit import RateLimiter
 from services.ingest.recent import RecentRoute
 from services.ingest.recording import Recorder
@@ -95,6 +96,15 @@ class IngestPart:
             on_view=self._on_view,
             watch=watch,
         )
+        self._probes = Probes(
+            rules,
+            finder,
+            self._salts,
+            self._batcher,
+            self._metrics,
+            partition_of=self._place_of,
+            is_draining=health.draining.is_set,
+        )
         self._batches = BatchesRoute(
             sites,
             self._salts,
@@ -121,7 +131,7 @@ class IngestPart:
 
     def install(self, app: FastAPI) -> None:
         """Mount the hot routes before all others, past FastAPI's parsing, and describe them."""
-        views = ViewsRoute(self._intake)
+        views = ViewsRoute(self._intake, self._probes)
         add_direct_routes(app, {b"/v1/views": views.direct})
         routes: dict[str, ASGIApp] = {
             "/v1/views": views,

@@ -38,7 +38,7 @@ class ViewRequest(msgspec.Struct, frozen=True):
         site: the site's id.
         page: an absolute URL or a path; a ping needs none.
         id: the event's id, the same for every try; made here where absent.
-        kind: a view, or a sign that the reader is still there.
+        kind: a view, a sign that the reader is still there, or a probe, which `probe.py` reads anew.
         entry: the referrer was not of this site.
         visitor: an id the client chose; read only where the site says so (DESIGN 3.5).
         own: the webmaster's own visit.
@@ -47,7 +47,7 @@ class ViewRequest(msgspec.Struct, frozen=True):
     site: str
     page: str = ""
     id: str | None = None
-    kind: Literal["view", "ping"] = "view"
+    kind: Literal["view", "ping", "probe"] = "view"
     entry: bool | None = None
     visitor: str | None = None
     own: bool | None = None

@@ -10,13 +10,22 @@ import asyncio
 from collections.abc import Callable, Iterable
 from time import monotonic
 
-from services.ingest.answer import Outcome, answer_gif, answer_json, answer_preflight, direct_json
+from services.ingest.answer import (
+    Header,
+    Outcome,
+    answer_gif,
+    answer_json,
+    answer_preflight,
+    direct_json,
+    respond,
+)
 from services.ingest.arrival_watch import ArrivalWatch, Sighting
 from services.ingest.batcher import Batcher, NotTakenError
 from services.ingest.client_address import ClientFinder
 from services.ingest.decision import Arrival, Refused, Rules
 from services.ingest.local_day import Calendar
 from services.ingest.metrics import IngestMetrics
+from services.ingest.probe import Probes
 from services.ingest.recording import Recorder
 from services.ingest.request import (
     BODY_BYTES_MAX,
@@ -33,7 +42,7 @@ from services.ingest.request import (
 )
 from services.ingest.tally import TallyBook
 from services.runtime.clock import now_ms
-from services.runtime.direct import DirectRequest
+from services.runtime.direct import DirectRequest, head_of
 from visits.codec import encode_record
 from visits.errors import InputError, StoreUnavailableError, UnavailableError
 from visits.record import Ping, View
@@ -225,9 +234,10 @@ class Intake:
 class ViewsRoute:
     """`POST /v1/views`, the direct way and as ASGI application."""
 
-    def __init__(self, intake: Intake) -> None:
-        """Hand requests to `intake`."""
+    def __init__(self, intake: Intake, probes: Probes) -> None:
+        """Hand views and pings to `intake`, probes to `probes`."""
         self._intake = intake
+        self._probes = probes
 
     def direct(self, request: DirectRequest) -> None:
         """Answer one request (`services.runtime.direct`)."""
@@ -241,6 +251,14 @@ class ViewsRoute:
             view = decode_view(request.body)
         except InputError as error:
             done(self._intake.refuse_unreadable(error))
+            return
+        if view.kind == "probe":
+            self._probes.take(
+                request.peer,
+                request.headers,
+                request.body,
+                lambda status, headers, body: request.respond(head_of(status, headers), body),
+            )
             return
         self._intake.take(request.peer, request.headers, view, done)
 
@@ -262,7 +280,23 @@ class ViewsRoute:
         except (InputError, TimeoutError) as error:
             await answer_json(send, self._intake.refuse_unreadable(error))
             return
+        if request.kind == "probe":
+            await self._probe(scope, body, send)
+            return
         await answer_json(send, await self._intake.outcome(scope, request))
+
+    async def _probe(self, scope: Scope, body: bytes, send: Send) -> None:
+        answer: asyncio.Future[tuple[int, list[Header], bytes]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        peer = scope["client"]
+        self._probes.take(
+            peer[0] if peer else "",
+            scope["headers"],
+            body,
+            lambda *told: None if answer.done() else answer.set_result(told),
+        )
+        await respond(send, *await answer)
 
 
 class GifRoute:
