@@ -40,6 +40,7 @@ class Outcome(Struct, frozen=True):
         hint: for people, where there is a reason.
         event_id: the id of what was counted.
         position: `partition:position` of its record, empty where the log did not tell.
+        keepsake: what the browser is to keep as its `visitor`; empty: to forget it; `None`: nothing.
         retry_after_seconds: when to try again; 0: not said.
     """
 
@@ -47,6 +48,7 @@ class Outcome(Struct, frozen=True):
     hint: str = ""
     event_id: str = ""
     position: str = ""
+    keepsake: str | None = None
     retry_after_seconds: int = 0
 
 
@@ -82,9 +84,10 @@ def _json(outcome: Outcome) -> tuple[int, list[Header], bytes]:
 
 
 def _counted(outcome: Outcome) -> bytes:
-    """Return what a counted view is told; id and position are of the harmless alphabet: nothing to escape."""
+    """Return what a counted view is told; all of it is of the harmless alphabet: nothing to escape."""
     position = f'"position":"{outcome.position}",' if outcome.position else ""
-    return f'{{"counted":true,{position}"id":"{outcome.event_id}"}}'.encode()
+    visitor = "" if outcome.keepsake is None else f',"visitor":"{outcome.keepsake}"'
+    return f'{{"counted":true,{position}"id":"{outcome.event_id}"{visitor}}}'.encode()
 
 
 async def answer_gif(send: Send, outcome: Outcome) -> None:

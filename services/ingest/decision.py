@@ -41,6 +41,7 @@ class Arrival(Struct):
         now_seconds: a monotonic clock, for the rate.
         is_authenticated: the sender holds a token of a test site, so that bot and rate rules do not apply.
         page: the canonical page, once found.
+        keepsake: what the sender's browser is told to keep as its `visitor`; empty: to forget it; `None`: nothing.
     """
 
     request: ViewRequest
@@ -50,6 +51,7 @@ class Arrival(Struct):
     now_seconds: float
     is_authenticated: bool = False
     page: str = ""
+    keepsake: str | None = None
 
 
 class Refused(Struct, frozen=True):

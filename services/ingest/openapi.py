@@ -19,7 +19,10 @@ _BODY: dict[str, Any] = {
         "id": {"type": "string", "pattern": f"^{ID_PATTERN.pattern}$"},
         "kind": {"type": "string", "enum": ["view", "ping"], "default": "view"},
         "entry": {"type": "boolean", "description": "the referrer was not of this site"},
-        "visitor": {"type": "string"},
+        "visitor": {
+            "type": "string",
+            "description": 'what an earlier answer told this browser to keep; read where the site says identity = "storage"',
+        },
         "own": {"type": "boolean", "description": "the webmaster's own visit: not counted"},
     },
 }
@@ -30,6 +33,10 @@ _TAKEN: dict[str, Any] = {
         "counted": {"type": "boolean"},
         "position": {"type": "string", "examples": ["3:10452"]},
         "id": {"type": "string"},
+        "visitor": {
+            "type": "string",
+            "description": "for the browser to keep and send from now on; empty: to forget it",
+        },
         "reason": {"type": "string", "enum": sorted(reason.value for reason in QUIET)},
         "hint": {"type": "string"},
     },

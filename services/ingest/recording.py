@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from secrets import token_urlsafe
+
 from services.ingest.decision import STORED_VISITOR_PATTERN, VISITOR_PATTERN, Arrival
 from services.ingest.local_day import Calendar, LocalDay
 from services.ingest.salt import SaltKeeper
@@ -13,6 +15,9 @@ from visits.record import VERSION, Ping, View
 
 VISITOR_PREFIX = b"visitor:"
 """Stands before a reader's own id: no network is as long as this and an id, so that the two kinds never meet."""
+
+KEEPSAKE_BYTES = 16
+"""Chance in the id that a browser is given to keep: no two are ever alike."""
 
 
 class Recorder:
@@ -79,9 +84,18 @@ class Recorder:
 
     def _identity(self, arrival: Arrival, now: int) -> tuple[bytes, str]:
         """Return what a reader is told apart by: address and user agent, or an id where the site allows one."""
-        named = arrival.request.visitor
+        request, is_storage = arrival.request, arrival.site.settings.identity == "storage"
+        # Who says `own` has looked into the browser's storage: the widget, where storage is allowed.
+        can_keep = request.own is not None and request.kind == "view"
+        named = request.visitor
+        if not named and can_keep and is_storage:
+            named = token_urlsafe(KEEPSAKE_BYTES)
         if named and self._may_name(arrival, named, now):
+            if named != request.visitor:
+                arrival.keepsake = named
             return VISITOR_PREFIX + named.encode(), ""
+        if named and can_keep and not is_storage:
+            arrival.keepsake = ""
         return arrival.client.network, arrival.headers.user_agent
 
     def _may_name(self, arrival: Arrival, named: str, now: int) -> bool:

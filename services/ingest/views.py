@@ -214,7 +214,9 @@ class Intake:
         if not arrival.is_authenticated:
             self._on_view(arrival.client.address)
         return Outcome(
-            event_id=record.id, position="" if position is None else f"{partition}:{position}"
+            event_id=record.id,
+            position="" if position is None else f"{partition}:{position}",
+            keepsake=arrival.keepsake,
         )
 
     def _failed(self, arrival: Arrival, error: UnavailableError) -> Outcome:

@@ -74,6 +74,48 @@ async def test_own_id_is_kept(ingest: Ingest) -> None:
         assert answer.json["id"] == "my-own-id_1"
 
 
+async def test_a_browser_is_given_an_id_to_keep(ingest: Ingest) -> None:
+    """Where the site says so, and only to who can keep it: the view that asks is of the id that it gets."""
+    asking = {"site": "stored", "page": "/a", "own": False}
+    name = (await ingest.post(asking)).json["visitor"]
+    assert len(name) >= 16
+    again = await ingest.post(asking | {"visitor": name})
+    assert "visitor" not in again.json
+    for quiet in (
+        {"site": "stored", "page": "/a"},
+        VIEW | {"own": False},
+        {"site": "stored", "kind": "ping", "own": False},
+    ):
+        assert "visitor" not in (await ingest.post(quiet)).json
+    assert "visitor" not in (await ingest.post(asking, dnt="1")).json
+    first, second, address, *_ = await ingest.records()
+    assert isinstance(first, View)
+    assert isinstance(second, View)
+    assert isinstance(address, View)
+    assert first.visitor == second.visitor != address.visitor
+
+
+async def test_one_address_is_given_twenty_ids_an_hour(ingest: Ingest) -> None:
+    """Further browsers of one address count as the address, and are asked again next time."""
+    asking = {"site": "stored", "page": "/a", "own": False}
+    told = ["visitor" in (await ingest.post(asking)).json for _ in range(22)]
+    assert told == [True] * 20 + [False] * 2
+    records = [record for record in await ingest.records() if isinstance(record, View)]
+    assert len({record.visitor for record in records}) == 21
+
+
+async def test_a_browser_forgets_where_the_site_no_longer_says_so(ingest: Ingest) -> None:
+    """An id from before is not read, and the browser is told to drop it."""
+    answer = await ingest.post(VIEW | {"own": False, "visitor": "a" * 22})
+    assert answer.json["visitor"] == ""
+    plain = await ingest.post(VIEW | {"visitor": "a" * 22})
+    assert "visitor" not in plain.json
+    one, other = await ingest.records()
+    assert isinstance(one, View)
+    assert isinstance(other, View)
+    assert one.visitor == other.visitor
+
+
 async def test_ping_is_written_and_not_counted(ingest: Ingest) -> None:
     """A ping stands in the log before it is answered, as what it is."""
     answer = await ingest.post({"site": "demo", "kind": "ping"})
