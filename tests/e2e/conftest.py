@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.widget_page import portal, up
+from tests.support.widget_page import chromium, portal, unused_sites, up
 
-__all__ = ["portal", "up"]
+__all__ = ["chromium", "portal", "unused_sites", "up"]

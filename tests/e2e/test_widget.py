@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
+import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.async_api import Browser, Route, expect
+from playwright.async_api import Browser, Route
 
-from tests.conftest import StartService
 from tests.support.load import HUMAN
-from tests.support.widget_page import PANEL, SITE, TEXTS, WAIT_SECONDS, Portal
+from tests.support.widget_page import PANEL, TEXTS, WAIT_SECONDS, Portal, in_one_loop
+
+pytestmark = in_one_loop
 
 
 async def test_the_panel_counts_its_reader(portal: Portal) -> None:
     """A view is counted once and the panel's text is the caption and the five lines."""
-    await portal.open("/a", f'<visit-counter site="{SITE}"></visit-counter>')
+    await portal.open("/a", f'<visit-counter site="{portal.site}"></visit-counter>')
     lines = (
         "Thống kê truy cập\nĐang online: 1\nLượt xem trong tuần: 1\nLượt xem trong tháng: 1\n"
         "Lượt xem trong năm: 1\nTổng số lượt xem: 1"
     )
     await portal.until(PANEL, lines)
     assert [{**view, "id": ""} for view in portal.views] == [
-        {"site": SITE, "page": "/a", "id": "", "entry": True, "own": False}
+        {"site": portal.site, "page": "/a", "id": "", "entry": True, "own": False}
     ]
     assert re.fullmatch(r"[A-Za-z0-9_-]{8,64}", portal.views[0]["id"])
     note = await portal.page.evaluate(
@@ -141,21 +142,25 @@ async def test_a_refused_moment_is_tried_again_with_the_same_id(portal: Portal) 
             case _:
                 await route.continue_()
 
+    await portal.page.clock.install()
     await portal.page.route("**/v1/views", hinder)
     await portal.open("/a", "<visit-counter></visit-counter>")
-    await asyncio.sleep(12)
+    end = time.monotonic() + WAIT_SECONDS
+    while len(portal.views) < 3 and time.monotonic() < end:
+        await portal.page.clock.run_for(500)
+        await asyncio.sleep(0.05)
     await portal.settle(1)
     assert len(portal.views) == 3
     assert len({view["id"] for view in portal.views}) == 1
 
 
-async def test_another_readers_view_arrives_by_itself(portal: Portal, browser: Browser) -> None:
+async def test_another_readers_view_arrives_by_itself(portal: Portal, chromium: Browser) -> None:
     """The panel follows the stream, without a read and within seconds."""
     await portal.open("/a", "<visit-counter></visit-counter>")
     await portal.settle(1)
     reads = len(portal.reads)
     await asyncio.sleep(0.5)
-    other = await browser.new_page(user_agent=HUMAN + " Other")
+    other = await chromium.new_page(user_agent=HUMAN + " Other")
     await other.route(
         "**/b", lambda route: route.fulfill(body=portal.bodies["/a"][0], content_type="text/html")
     )
@@ -243,29 +248,3 @@ async def test_a_strict_policy_is_enough(portal: Portal) -> None:
     await portal.until(f"{PANEL}.split('\\n').pop()", "Tổng số lượt xem: 1")
     inner = "document.querySelector('visit-counter').shadowRoot.querySelector('dt')"
     assert await portal.page.evaluate(f"getComputedStyle({inner}).display") == "inline"
-
-
-async def test_the_demo_moves_with_every_reload(
-    tmp_path: Path, start_service: StartService, browser: Browser
-) -> None:
-    """`up` without a configuration: the sample figures are shown, said to be samples, and move."""
-    up = start_service("up", None, arguments=["--data", tmp_path / "data"])
-    page = await browser.new_page(user_agent=HUMAN)
-    foreign: list[str] = []
-    page.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith((up.base_url, "data:")) else foreign.append(request.url)
-        ),
-    )
-    for views in (57, 58):
-        await page.goto(f"{up.base_url}/tin-tuc/bai-1")
-        line = page.locator("#change")
-        await expect(line).to_contain_text(f"→ {views}", timeout=WAIT_SECONDS * 1000)
-        text = await line.inner_text()
-        assert f"{views - 1} → {views}" in text, text
-        assert re.search(r"\b0:\d+", text), text
-    assert "Số liệu mẫu" in await page.inner_text("body")
-    panel = await page.evaluate(PANEL.replace("visit-counter'", "visit-counter:not([show])'"))
-    assert panel.startswith("Thống kê truy cập\nĐang online: ")
-    assert foreign == []

@@ -9,7 +9,10 @@ import socket
 from playwright.async_api import Browser, Request, Route
 
 from tests.support.load import HUMAN
-from tests.support.widget_page import PANEL, SITE, TEXTS, Portal
+from tests.support.visit_counter import Service
+from tests.support.widget_page import PANEL, TEXTS, Portal, in_one_loop
+
+pytestmark = in_one_loop
 
 ROOT = "document.querySelector('visit-counter').shadowRoot"
 PAUSE = f"{ROOT}.querySelector('[part=pause]')"
@@ -121,7 +124,7 @@ async def test_live_off_has_no_stream_and_no_button(portal: Portal) -> None:
     await portal.until(f"{PANEL}.split('\\n').pop()", "Tổng số lượt xem: 1")
     await asyncio.sleep(0.5)
     assert asked == []
-    assert await portal.page.evaluate(f"{PAUSE}.hidden")
+    assert await portal.page.evaluate(PAUSE) is None
 
 
 async def test_panels_share_requests_and_one_stream(portal: Portal) -> None:
@@ -180,7 +183,7 @@ async def test_nothing_is_read_out_unless_asked(portal: Portal) -> None:
 
 async def test_a_page_may_count_by_itself(portal: Portal) -> None:
     """`data-spa="off"` leaves navigation alone; `visitCounter.count(page)` counts by hand."""
-    head = f'<script async src="/widget/v1.js" data-site="{SITE}" data-spa="off"></script>'
+    head = f'<script async src="/widget/v1.js" data-site="{portal.site}" data-spa="off"></script>'
     await portal.open("/a", "<visit-counter></visit-counter>", head=head)
     await portal.settle(1)
     await portal.page.evaluate("history.pushState({}, '', '/b')")
@@ -195,7 +198,7 @@ async def test_a_page_may_count_by_itself(portal: Portal) -> None:
 
 async def test_a_script_pasted_twice_counts_once(portal: Portal) -> None:
     """A template that carries the script twice has one view and one stream."""
-    head = f'<script async src="/widget/v1.js" data-site="{SITE}"></script>' * 2
+    head = f'<script async src="/widget/v1.js" data-site="{portal.site}"></script>' * 2
     await portal.open("/a", "<visit-counter></visit-counter>", head=head)
     await portal.settle(1)
     assert len(portal.views) == 1
@@ -217,7 +220,7 @@ async def test_a_black_hole_leaves_the_page_alone(portal: Portal) -> None:
             f"{base}/widget/v1.js",
             lambda route: route.fulfill(body=script, content_type="text/javascript"),
         )
-        head = f'<script async src="{base}/widget/v1.js" data-site="{SITE}"></script>'
+        head = f'<script async src="{base}/widget/v1.js" data-site="{portal.site}"></script>'
         body = "<visit-counter>chưa có số</visit-counter><visit-counter></visit-counter>"
         await portal.open("/a", body, head=head)
         await portal.until("document.readyState", "complete")
@@ -267,7 +270,7 @@ async def test_the_debug_box_tells_what_was_counted(portal: Portal) -> None:
     box = "(document.querySelector('dialog pre') || {}).textContent"
     await portal.until(f"/counted at 0:\\d+/.test({box})", expected=True)
     text = await portal.page.evaluate(box)
-    assert f"site    {SITE}" in text
+    assert f"site    {portal.site}" in text
     assert "page    /a?x=1" in text
     await portal.come_from_elsewhere()
     head = '<script async src="/widget/v1.js" data-site="elsewhere"></script>'
@@ -284,10 +287,10 @@ async def test_a_site_speaks_its_own_language(portal: Portal) -> None:
     await portal.until(f"{TEXTS}[0].slice(-8)", "Views: 1")
 
 
-async def test_privacy_signals_count_without_a_pseudonym(portal: Portal, browser: Browser) -> None:
+async def test_privacy_signals_count_without_a_pseudonym(portal: Portal, chromium: Browser) -> None:
     """A browser that says Do Not Track or Global Privacy Control is counted and never recognised."""
     for header in ("DNT", "Sec-GPC"):
-        context = await browser.new_context(user_agent=HUMAN, extra_http_headers={header: "1"})
+        context = await chromium.new_context(user_agent=HUMAN, extra_http_headers={header: "1"})
         page = await context.new_page()
         await page.route("**/*", portal.serve)
         portal.declare("/a", "<visit-counter></visit-counter>")
@@ -297,3 +300,21 @@ async def test_privacy_signals_count_without_a_pseudonym(portal: Portal, browser
         await context.close()
     await portal.settle(4)
     assert portal.read("metric=visitors")["total"] == 0
+
+
+async def test_a_cut_stream_comes_back(portal: Portal, up: Service) -> None:
+    """After the service was killed and started again the panel polls, then follows a new stream; no view is sent twice."""
+    await portal.page.clock.install()
+    asked = streams(portal)
+    await portal.open("/a", "<visit-counter></visit-counter>")
+    await portal.page.clock.run_for(1_000)
+    await portal.until(f"{PANEL}.split('\\n').pop()", "Tổng số lượt xem: 1")
+    await asyncio.to_thread(up.kill)
+    await asyncio.to_thread(up.start)
+    await portal.view_from_elsewhere()
+    await portal.page.clock.run_for(61_000)
+    await portal.until(f"{PANEL}.split('\\n').pop()", "Tổng số lượt xem: 2")
+    assert len(asked) == 2
+    await portal.view_from_elsewhere()
+    await portal.until(f"{PANEL}.split('\\n').pop()", "Tổng số lượt xem: 3")
+    assert [view["page"] for view in portal.views if "kind" not in view] == ["/a"]

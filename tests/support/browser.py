@@ -41,11 +41,17 @@ def browser_path() -> str:
 
 
 @asynccontextmanager
-async def open_browser() -> AsyncIterator[Browser]:
-    """Start a browser and close it at the end; one belongs to one event loop."""
+async def open_browser(*, keeps_pages: bool = False) -> AsyncIterator[Browser]:
+    """Start a browser and close it at the end; one belongs to one event loop.
+
+    Args:
+        keeps_pages: the back/forward cache is on, as readers have it; Playwright turns it off for its interceptions' sake.
+    """
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=browser_path(), args=list(ARGUMENTS)
+            executable_path=browser_path(),
+            args=list(ARGUMENTS),
+            ignore_default_args=["--disable-back-forward-cache"] if keeps_pages else None,
         )
         try:
             yield browser

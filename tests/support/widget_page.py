@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from playwright.async_api import (
     Browser,
     BrowserContext,
@@ -23,34 +23,58 @@ from playwright.async_api import (
     Route,
 )
 
-from tests.conftest import StartService
+from tests.support.browser import open_browser
 from tests.support.load import HUMAN
 from tests.support.process import http_get
 from tests.support.visit_counter import Service, write_config
 
-SITE = "portal"
+SITES_MAX = 100
+"""Each test of a module counts into a site of its own, so that one system serves them all."""
+
 PANEL = "document.querySelector('visit-counter').shadowRoot.querySelector('[part=panel]').innerText"
 TEXTS = "Array.from(document.querySelectorAll('visit-counter'), one => one.shadowRoot.textContent)"
 WAIT_SECONDS = 15
 
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
+"""Marks a module whose tests share a browser and a system: `pytestmark = in_one_loop`."""
 
-@pytest.fixture
-def up(tmp_path: Path, start_service: StartService) -> Service:
-    """All three services on the embedded pair, with two sites, one of them for another origin."""
-    url = f"sqlite:{tmp_path / 'data' / 'visit-counter.db'}"
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """All three services on the embedded pair, for the tests of a module."""
+    folder = tmp_path_factory.mktemp("portal")
+    url = f"sqlite:{folder / 'data' / 'visit-counter.db'}"
     sites: dict[str, dict[str, object]] = {
-        SITE: {"metric": "views"},
-        "english": {"lang": "en", "metric": "views"},
-        "elsewhere": {"origins": ["https://elsewhere.example"]},
+        f"portal-{number}": {"metric": "views"} for number in range(SITES_MAX)
     }
-    config = write_config(tmp_path / "visit-counter.toml", url, url, sites)
-    return start_service("up", config)
+    sites["english"] = {"lang": "en", "metric": "views"}
+    sites["stored"] = {"metric": "visitors", "identity": "storage"}
+    sites["elsewhere"] = {"origins": ["https://elsewhere.example"]}
+    config = write_config(folder / "visit-counter.toml", url, url, sites)
+    service = Service("up", config, directory=folder)
+    service.start()
+    yield service
+    service.kill()
+
+
+@pytest.fixture(scope="module")
+def unused_sites() -> Iterator[str]:
+    """The sites of `up` that no test has counted into."""
+    return (f"portal-{number}" for number in range(SITES_MAX))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """One Chromium for the tests of a module."""
+    async with open_browser() as opened:
+        yield opened
 
 
 class Portal:
     """Pages that carry the widget, on the services' own origin, with what they sent and said."""
 
-    def __init__(self, context: BrowserContext, page: Page, base_url: str) -> None:
+    def __init__(self, site: str, context: BrowserContext, page: Page, base_url: str) -> None:
+        self.site = site
         self.context = context
         self.page = page
         self.base_url = base_url
@@ -75,7 +99,7 @@ class Portal:
 
     async def view_from_elsewhere(self) -> None:
         """Count another reader's view of the site."""
-        body = json.dumps({"site": SITE, "page": "/elsewhere"}).encode()
+        body = json.dumps({"site": self.site, "page": "/elsewhere"}).encode()
         headers = {"User-Agent": HUMAN + " Elsewhere"}
         async with (
             aiohttp.ClientSession(headers=headers) as session,
@@ -110,7 +134,7 @@ class Portal:
         self, path: str, body: str, *, head: str | None = None, csp: str | None = None
     ) -> None:
         """Serve a page under a path."""
-        script = f'<script async src="/widget/v1.js" data-site="{SITE}"></script>'
+        script = f'<script async src="/widget/v1.js" data-site="{self.site}"></script>'
         html = f'<!doctype html><html lang="vi"><meta charset="utf-8"><title>t</title>{script if head is None else head}{body}'
         headers = {} if csp is None else {"Content-Security-Policy": csp}
         self.bodies[path] = (html, headers)
@@ -124,31 +148,21 @@ class Portal:
         else:
             await route.continue_()
 
-    async def until(self, expression: str, expected: object, *, frame: Frame | None = None) -> None:
-        """Wait until a script's value, in the page or one of its frames, is this one.
+    async def until(self, expression: str, expected: object) -> None:
+        """Wait until a script's value in the page is this one."""
+        await until(self.page, expression, expected)
 
-        Playwright's own `wait_for_function` does not work under a policy without `unsafe-eval`, unless the value is there at once.
-        """
-        end = time.monotonic() + WAIT_SECONDS
-        value: object = None
-        while time.monotonic() < end:
-            value = await (frame or self.page).evaluate(expression)
-            if value == expected:
-                return
-            await asyncio.sleep(0.05)
-        assert value == expected, f"{expression} is {value!r}, not {expected!r}"
-
-    def total(self, site: str = SITE) -> int:
+    def total(self, site: str | None = None) -> int:
         """Return a site's views as the api says them."""
         return int(self.read("metric=views", site)["total"])
 
-    def read(self, query: str, site: str = SITE) -> dict[str, Any]:
+    def read(self, query: str, site: str | None = None) -> dict[str, Any]:
         """Return a site's counters as the api says them."""
-        url = f"{self.base_url}/v1/sites/{site}/counters?{query}"
+        url = f"{self.base_url}/v1/sites/{site or self.site}/counters?{query}"
         found: dict[str, Any] = json.loads(http_get(url)[1])
         return found
 
-    async def settle(self, total: int, site: str = SITE) -> None:
+    async def settle(self, total: int, site: str | None = None) -> None:
         """Wait for a total, then see that it stays."""
         end = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < end:
@@ -160,12 +174,26 @@ class Portal:
         assert found == total, f"{found} views, not {total}; sent: {self.views}"
 
 
-@pytest.fixture
-async def portal(up: Service, browser: Browser) -> AsyncIterator[Portal]:
+async def until(page: Page | Frame, expression: str, expected: object) -> None:
+    """Wait until a script's value is this one; Playwright's own waiting needs a policy that lets strings be run."""
+    end = time.monotonic() + WAIT_SECONDS
+    value: object = None
+    while time.monotonic() < end:
+        value = await page.evaluate(expression)
+        if value == expected:
+            return
+        await asyncio.sleep(0.05)
+    assert value == expected, f"{expression} is {value!r}, not {expected!r}"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def portal(
+    up: Service, chromium: Browser, unused_sites: Iterator[str]
+) -> AsyncIterator[Portal]:
     """A page that serves what a test declares and notes what the widget sends."""
-    context = await browser.new_context(user_agent=HUMAN)
+    context = await chromium.new_context(user_agent=HUMAN)
     page = await context.new_page()
-    portal = Portal(context, page, up.base_url)
+    portal = Portal(next(unused_sites), context, page, up.base_url)
 
     def note(request: Request) -> None:
         path = urlsplit(request.url).path
