@@ -46,6 +46,7 @@
         "id      " + view.id,
         "entry   " + view.entry,
         "own     " + !!view.own,
+        "visitor " + (view.visitor || "none kept in this browser"),
         "result  " + outcome,
         "answer  " + JSON.stringify(answer),
       ].join("\n");

@@ -15,6 +15,8 @@ export interface Answer {
   pages?: Record<string, number | null>;
   counted?: boolean;
   position?: string;
+  /** What this browser is to keep and send as its id: only of a site with identity = "storage"; empty: nothing any more. */
+  visitor?: string;
   reason?: string;
   status?: number;
   detail?: string;
@@ -25,9 +27,11 @@ export interface Answer {
 export interface View {
   site: string;
   page: string;
-  id: string;
-  entry: boolean;
+  id?: string;
+  kind?: "ping";
+  entry?: boolean;
   own?: boolean;
+  visitor?: string;
 }
 
 /** The last view of this page and what became of it. */

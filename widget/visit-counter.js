@@ -28,28 +28,29 @@
         "Visits|Views|Visitors|Last 7, 30, 365 days|Since Monday, the 1st, 1 January|" +
         "Updated at |Late: |Pause|Resume",
     },
-    // The note has room for its two lines from the start: nothing moves when the numbers come.
+    // The note has room for its two lines from the start: nothing moves when the numbers come. A target is 24 pixels high at
+    // least (WCAG 2.5.8). What is only for screen readers stands above the screen.
     CSS = ":host{color:var(--visit-counter-color)}" +
-      "dl,dd{margin:0}dt,dd,.i,.i *{display:inline}.number dt{display:none}" +
-      "dd,[part=caption]{font-weight:700}" +
-      "[part=note]{display:block;font-size:.85em;min-height:3em}" +
-      "[role]{position:fixed;clip:rect(0,0,0,0)}",
+      "*{margin:0}dt,dd,.i,.i *{display:inline}.number dt{display:none}" +
+      "dd{font-weight:700}" +
+      "a,button{display:block;font-size:.85em;min-height:3em}" +
+      "[role]{position:fixed;top:-9in}",
     all = /** @type {Set<Shown>} */ (new Set()),
     known = /** @type {Record<string, any>} */ ({}),
     newest = /** @type {Record<string, object>} */ ({}),
     now = Date.now;
   let siteLang = doc.documentElement.lang,
-    stream = /** @type {EventSource | null} */ (null),
+    stream = /** @type {EventSource} */ (undefined),
     page = "",
-    path = "",
-    canonical = "",
-    named = "",
+    path = /** @type {string} */ (undefined),
+    canonical = /** @type {string} */ (undefined),
+    named = /** @type {string} */ (undefined),
     active = now(),
     pinged = NaN,
     warned = 0,
     timer = /** @type {any} */ (0),
     // Moving text starts paused where the reader or the network asks for little (WCAG 2.2.2).
-    paused = matchMedia("(prefers-reduced-motion:reduce)").matches || (navigator.connection || {}).saveData;
+    paused = matchMedia("(prefers-reduced-motion)").matches || (navigator.connection || {}).saveData;
 
   const add = (/** @type {Node} */ parent, /** @type {string} */ tag, /** @type {string} */ part) => {
       const node = doc.createElement(tag);
@@ -72,18 +73,25 @@
     /** Make one request. Never rejects: no answer is `{}`. @returns {Promise<Answer>} */
     call = async (/** @type {string} */ target, /** @type {RequestInit} */ options) => {
       try {
-        const answer = await (await fetch(base + target, options)).json();
+        const answer = await (await fetch(base + target, { credentials: "omit", ...options })).json();
         siteLang = answer.lang || siteLang;
         // Said once a page, for the webmaster to mend; the server words it.
         if (answer.status < 500 && !warned++) console.warn(NAME, answer.status, answer.detail);
+        if (answer.visitor != null) localStorage[NAME] = answer.visitor;
         return answer;
-      } catch (error) {
+      } catch {
         return {};
       }
     },
     /** Send a view or a ping, as text: JSON would need a preflight. It outlives the page. */
-    post = (/** @type {object} */ view) =>
-      call("/v1/views", { method: "POST", body: JSON.stringify(view), keepalive: true, credentials: "omit" }),
+    post = (/** @type {import("./visit-counter").View} */ view) => {
+      try {
+        // The webmaster's own mark, or the id that a site with identity = "storage" gave this browser.
+        view.visitor = localStorage[NAME];
+        view.own = view.visitor == "1";
+      } catch { /* Storage is forbidden here: then nobody is marked. */ }
+      return call("/v1/views", { method: "POST", body: JSON.stringify(view), keepalive: true });
+    },
 
     /**
      * Read what the elements that pass the test show: each thing once, 100 pages a request.
@@ -101,17 +109,19 @@
         while (keys[0]) {
           const some = keys.splice(0, 100), answer = await call(
             source + some.map((key) => key.slice(source.length)).join("") + suffix,
-            { cache, credentials: "omit" });
+            { cache });
           // An answer that a later question has overtaken is dropped.
           some.forEach((key) => newest[key] == turn && keep(key, answer.pages ? answer.pages[pageOf(sources[source][key])] : answer));
           show(test);
         }
       });
     }),
-    /** Keep an answer; one without numbers marks those that stand as late. */
+    /** Keep an answer, unless a newer one has come before it; one without numbers marks those that stand as late. */
     keep = (/** @type {string} */ key, /** @type {any} */ answer) => {
-      if (answer == null || answer >= 0 || answer.total >= 0) known[key] = answer;
-      else if (known[key]) known[key].stale = true;
+      const last = known[key] || {};
+      if (answer == null || answer >= 0 || answer.total >= 0) {
+        if (!answer || !(answer.as_of < last.as_of)) known[key] = answer;
+      } else last.stale = true;
     },
 
     /** Count a view once the page is really seen, then show the numbers that include it. */
@@ -126,15 +136,12 @@
       page = view.page = named || attr(doc.querySelector(NAME + "[page]:not([show])"), "page") ||
         // A canonical link that navigation without loading left as it was is of the page before.
         link && link.href != canonical && (canonical = link.href).split("//" + location.host)[1] || path + location.search;
-      try {
-        view.own = localStorage[NAME] == 1;
-      } catch (error) { /* Storage is forbidden here: then nobody is marked. */ }
       named = "";
       load(() => 1, "");
       do {
         await new Promise((go) => setTimeout(go, 3e3 * tries));
         answer = await post(view);
-      } while (++tries < 3 && answer.counted == null && !(answer.status < 500));
+      } while (answer.counted == null && !(answer.status < 500) && ++tries < 3);
       if (answer.position) {
         pinged = 0;
         load((/** @type {Shown} */ el) => siteOf(el) == view.site && (!isViews(el) || pageOf(el) == page), "after=" + answer.position);
@@ -149,12 +156,12 @@
       path = canonical = "";
     }),
     close = () => {
-      if (stream) stream.close();
-      stream = null;
+      // Closing returns nothing, which is what then stands there.
+      stream = /** @type {any} */ (stream && stream.close());
     },
     /** Hold one stream, of the first live panel. */
     listen = () => {
-      const panel = Array.from(all).find(isLive);
+      const panel = [...all].find(isLive);
       if (paused || stream || !panel || doc.hidden) return;
       stream = new EventSource(base + url(panel, "/stream?"));
       stream.addEventListener("counters", (event) => {
@@ -165,12 +172,10 @@
     },
     /** Each minute, and with an event on return to the tab: read what no stream brings, ping, stream again. */
     tick = (/** @type {unknown} */ event) => {
-      if (doc.hidden || !path) return close();
+      if (!path || doc.hidden) return close();
       if (event) active = now();
-      const idle = now() - active > 6e5;
-      if (idle) close();
       load((/** @type {Shown} */ el) => event || !paused && isLive(el), "", "no-cache");
-      if (idle) return;
+      if (now() - active > 6e5) return close();
       listen();
       // Not a number before a view was counted.
       if (pinged++ % 2) post({ site: siteOf(script), page, kind: "ping" });
@@ -182,17 +187,18 @@
       const answer = known[keyOf(el)], layout = layoutOf(el),
         lang = (attr(el, "lang") || siteLang).slice(0, 2) == "en" ? "en" : "vi",
         say = (/** @type {string} */ name) => WORDS[lang].split("|")[NAMES.indexOf(name)] || "",
-        noun = say(isViews(el) ? "views" : answer && answer.metric || attr(el, "metric") || "visits"),
+        noun = say(answer && answer.metric || attr(el, "metric") || "visits"),
         names = (isViews(el) ? "views" : attr(el, NAME) || attr(el, "counters") || "online week month year total").split(" "),
-        style = { full: "standard", compact: "compact" }[attr(el, "format")],
+        format = attr(el, "format"),
         texts = layout ? [] : [say("caption"), answer ? say(answer.windows) + ". " + say(answer.stale ? "stale" : "time") +
-          new Date(answer.as_of).toLocaleTimeString(lang) : say("time") + "–", say(paused ? "go" : "pause")],
+          new Date(answer.as_of).toLocaleTimeString(lang) : "–", say(paused ? "go" : "pause")],
         shape = answer == null && el.firstChild ? "slot" : layout + names;
       names.forEach((name) => {
         const value = isViews(el) || !answer ? answer : answer[name];
         // "Tổng số truy cập", not "Tổng số lượt truy cập".
         texts.push(say(name).replace("%", name == "total" ? noun.toLowerCase().replace("lượt t", "t") : noun) + ": ",
-          (value == null ? "–" : style ? value.toLocaleString(lang, { notation: style }) : value) + (layout == "line" ? "\u2003" : ""));
+          (value == null ? "–" : format == "full" ? value.toLocaleString(lang) :
+            format == "compact" ? value.toLocaleString(lang, { notation: format }) : value) + (layout == "line" ? "\u2003" : ""));
       });
       if (!el.shadowRoot) {
         if (answer != null) el.textContent = texts.pop();
@@ -203,7 +209,7 @@
         if (node.textContent != texts[index]) node.textContent = texts[index];
       });
       // Read out at most once a minute, and only where the webmaster wants it.
-      if (answer && el.hasAttribute("announce") && now() - (el.said || 0) > 6e4) {
+      if (answer && el.hasAttribute("announce") && !(now() - el.said < 6e4)) {
         el.said = now();
         el.shadowRoot.lastChild.textContent = texts.slice(3).join(" ");
       }
@@ -218,15 +224,15 @@
         const sheet = new CSSStyleSheet();
         sheet.replaceSync(CSS);
         root.adoptedStyleSheets = [sheet];
-      } catch (error) {
+      } catch {
         add(root, "style", "").textContent = CSS;
       }
       if (shape == "slot") return add(root, shape, "");
       const panel = add(root, "div", "panel");
       if (layout) panel.className = "i " + layout;
       else {
-        nodes.push(add(panel, "div", "caption"), add(root, "a", "note"), add(root, "button", "pause"));
-        nodes[2].hidden = !isLive(el);
+        nodes.push(add(panel, "b", "caption"), add(root, "a", "note"), add(root, "button", "pause"));
+        if (!isLive(el)) nodes[2].remove();
         nodes[2].onclick = () => {
           paused = !paused;
           close();

@@ -21,7 +21,7 @@ CHARACTER_WIDTH = 6.4
 
 ANYWHERE = {"Cross-Origin-Resource-Policy": "cross-origin"}
 EMBED_POLICY = (
-    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src data:; "
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors "
 )
 CounterName = Literal["online", "today", "yesterday", "week", "month", "year", "total"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import widget
 FOLDER = Path(widget.__file__).parent
 
 
-def run(*arguments: str, directory: Path = FOLDER) -> None:
-    done = subprocess.run(arguments, cwd=directory, capture_output=True, text=True, check=False)
+def run(*arguments: str) -> str:
+    done = subprocess.run(arguments, cwd=FOLDER, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_minified_script_is_made_from_its_source(tmp_path: Path) -> None:
@@ -37,3 +39,20 @@ def test_the_charts_library_is_npms_own() -> None:
     ):
         found = (FOLDER / "vendor" / ours).read_bytes()
         assert found == (package / theirs).read_bytes(), f"{ours}: npm run vendor"
+
+
+def test_the_oldest_browsers_parse_the_scripts() -> None:
+    """What is served is ECMAScript 2019, which Chrome 66, Firefox 63 and Safari 12.1 read (docs/widget.md)."""
+    for name in ("visit-counter.min.js", "tools.js"):
+        parse = "require('acorn').parse(require('fs').readFileSync(process.argv[1], 'utf8'), {ecmaVersion: 2019})"
+        run("node", "--eval", parse, name)
+
+
+def test_the_package_is_ready_to_publish() -> None:
+    """It holds the script in both forms, tools, types, manifest, licence and a way to the manual, and nothing else."""
+    [package] = json.loads(run("npm", "pack", "--dry-run", "--json", "--silent"))
+    assert {file["path"] for file in package["files"]} == {
+        *("visit-counter.js", "visit-counter.min.js", "tools.js"),
+        *("visit-counter.d.ts", "custom-elements.json", "package.json", "LICENSE", "README.md"),
+    }
+    assert package["version"] == widget.VERSION

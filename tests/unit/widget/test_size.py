@@ -20,10 +20,17 @@ def test_the_served_script_is_small() -> None:
     assert size_bytes <= SIZE_MAX_BYTES, f"{size_bytes} bytes gzipped"
 
 
-def test_old_browsers_parse_it() -> None:
-    """No syntax younger than Chrome 66, Firefox 63 and Safari 12.1, and no HTML from strings."""
+def test_old_browsers_know_what_it_calls() -> None:
+    """Nothing is called that is younger than Chrome 66, Firefox 63 and Safari 12.1, and no HTML is made from strings."""
     code = widget.script().decode()
-    for young in (r"\?\.[a-z(\[]", r"\?\?", r"\|\|=", r"\bstatic \w+=", "`"):
+    for young in (
+        "globalThis",
+        r"\.flat\(",
+        r"\.at\(",
+        r"\.replaceAll\(",
+        "fromEntries",
+        "allSettled",
+    ):
         assert re.search(young, code) is None, young
     for forbidden in ("innerHTML", "insertAdjacentHTML", "document.write", "eval", "cookie"):
         assert forbidden not in code
@@ -37,22 +44,3 @@ def test_the_manifest_names_every_attribute() -> None:
     source = (Path(widget.__file__).parent / "visit-counter.js").read_text(encoding="utf-8")
     read = set(re.findall(r'attr\(el, "(\w+)"\)', source)) | {"metric", "windows", "announce"}
     assert listed == read
-
-
-def test_demo_pages() -> None:
-    """The demo has its pages under clean paths, its assets, and nothing else."""
-    for path in ("/", "/tin-tuc/bai-1", "/demo.css", "/demo.js"):
-        assert widget.demo_page(path) is not None, path
-    for path in ("/tin-tuc", "/../__init__.py", "/tin-tuc/../index.html", "/khong-co"):
-        assert widget.demo_page(path) is None, path
-
-
-def test_demo_is_ours_alone() -> None:
-    """No demo page asks a third party or carries a figure of the reference case."""
-    for path in ("/", "/tin-tuc/bai-1", "/demo.css", "/demo.js"):
-        page = widget.demo_page(path)
-        assert page is not None
-        text = page[0].decode()
-        assert "//" not in re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE), path
-        for figure in ("155351", "155277", "87424", "21559", "1134"):
-            assert figure not in text, (path, figure)
