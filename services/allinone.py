@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import Any
 
 import structlog
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 from services.backends.port import CounterStore, EventLog
 from services.runtime.clock import now_ms
 from services.runtime.opening import Opening, new_id, opening_delta
+from services.runtime.problem import ProblemError
 from services.runtime.settings import Configuration
 from services.runtime.site import Site
 from visits.codec import encode_record
@@ -38,6 +40,8 @@ REFERENCE_PAGES = {
     "/tin-tuc/bai-6": 152,
 }
 DEMO_OPENING_ID = "demo-opening-balance"
+SAMPLE_VISITORS_A_SECOND = 10
+"""What the demo's button may send: enough for every impatient finger, too little to fill a disk."""
 
 log = structlog.get_logger()
 
@@ -53,9 +57,37 @@ class DemoPart:
         self._log = event_log
         self._store = store
         self._task: asyncio.Task[None] | None = None
+        self._second, self._sent = 0, 0
 
     def install(self, app: FastAPI) -> None:
-        """Add nothing: the api serves the portal's pages."""
+        """Add the route behind the portal's button; the api serves the pages."""
+        app.add_api_route(
+            "/demo/visitors",
+            self.send_visitor,
+            methods=["POST"],
+            status_code=202,
+            include_in_schema=False,
+        )
+
+    async def send_visitor(self) -> dict[str, str]:
+        """Let a made-up visitor see one of the articles: a record as ingest writes it, under a pseudonym of nobody.
+
+        Raises:
+            ProblemError: too many within this second.
+            UnavailableError: the log does not take it.
+        """
+        now = now_ms()
+        if now // 1000 != self._second:
+            self._second, self._sent = now // 1000, 0
+        self._sent += 1
+        if self._sent > SAMPLE_VISITORS_A_SECOND:
+            detail = f"at most {SAMPLE_VISITORS_A_SECOND} sample visitors a second"
+            raise ProblemError("rate_limit", detail)
+        site = self._configuration.sites[DEMO_SITE]
+        view = sample_view(site, secrets.token_hex(8), secrets.choice(list(REFERENCE_PAGES)), now)
+        partition = partition_of(site.id, self._log.partitions)
+        first = await self._log.append(partition, [(site.id.encode(), encode_record(view))])
+        return {"page": view.page, "position": f"{partition}:{first}"}
 
     async def start(self) -> None:
         """Seed the demo unless its log holds something already."""
@@ -108,18 +140,25 @@ def demo_records(site: Site, bucket_minutes: int, now: int) -> list[Record]:
             delta_id=DEMO_OPENING_ID,
         )
     ]
-    day = local_day(now, site.zone).isoformat()
-    views: list[Record] = [
-        View(
-            v=VERSION,
-            site=site.id,
-            id=new_id(),
-            at=now,
-            received=now,
-            day=day,
-            page="/",
-            visitor=f"{reader:016x}",
-        )
-        for reader in range(readers)
-    ]
-    return first + views
+    return first + [sample_view(site, f"{reader:016x}", "/", now) for reader in range(readers)]
+
+
+def sample_view(site: Site, visitor: str, page: str, now: int) -> View:
+    """Return the view of a made-up visitor.
+
+    Args:
+        site: the demo.
+        visitor: a pseudonym, 16 hexadecimal digits.
+        page: canonical.
+        now: Unix milliseconds.
+    """
+    return View(
+        v=VERSION,
+        site=site.id,
+        id=new_id(),
+        at=now,
+        received=now,
+        day=local_day(now, site.zone).isoformat(),
+        page=page,
+        visitor=visitor,
+    )

@@ -1,4 +1,4 @@
-"""The browser side: one script, its types, and the demo portal. Files only; the api serves them."""
+"""The browser side: one script, its types, and what the demo portal is made of. Files only; the api serves them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,6 @@ PageScript = Literal["site", "install", "uplot"]
 
 _VENDORED = frozenset({"uplot"})
 """What is not ours; `npm run vendor` brings it from npm, with its licence."""
-
-_TYPES = {
-    "html": "text/html; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "svg": "image/svg+xml",
-}
 
 
 @cache
@@ -53,27 +46,6 @@ def _file(name: str, kind: str) -> bytes:
 
 
 @cache
-def _demo_files() -> dict[str, str]:
-    """Return path as the browser asks for it → file within the demo's folder."""
-    found: dict[str, str] = {}
-    demo = files(__name__) / "demo"
-    for folder, prefix in ((demo, ""), (demo / "tin-tuc", "tin-tuc/")):
-        if not folder.is_dir():
-            continue
-        for entry in folder.iterdir():
-            name, _, ending = entry.name.rpartition(".")
-            if ending not in _TYPES:
-                continue
-            found[f"/{prefix}{entry.name}"] = f"{prefix}{entry.name}"
-            if ending == "html":
-                found["/" if name == "index" else f"/{prefix}{name}"] = f"{prefix}{entry.name}"
-    return found
-
-
-def demo_page(path: str) -> tuple[bytes, str] | None:
-    """Return a page of the demo portal and its content type; `None` for a path it does not have."""
-    name = _demo_files().get(path)
-    if name is None:
-        return None
-    content = (files(__name__) / "demo").joinpath(*name.split("/")).read_bytes()
-    return content, _TYPES[name.rpartition(".")[2]]
+def demo_file(name: str) -> bytes:
+    """Return one of the files that the demo portal is made of."""
+    return (files(__name__) / "demo" / name).read_bytes()

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from services.api.balance import BalanceRoutes
 from services.api.counters import CounterRoutes
 from services.api.definitions import DefinitionRoutes
+from services.api.demo import demo_page
 from services.api.embed import EmbedRoutes
 from services.api.facts import FactFinder
 from services.api.history import HistoryRoutes
@@ -22,7 +23,6 @@ from services.api.metrics import HEAD_SUFFIX, ApiMetrics, measured
 from services.api.openapi import answers
 from services.api.reading import Readings
 from services.api.script import (
-    demo_page,
     page_script,
     page_style,
     versioned_widget,

@@ -1,4 +1,4 @@
-"""The routes that serve files: the widget's script, and the demo portal where nothing is configured."""
+"""The routes that serve files: the widget's script and the styles of our pages."""
 
 from __future__ import annotations
 
@@ -45,14 +45,6 @@ async def page_style(request: Request, name: widget.Style) -> Response:
 async def page_script(request: Request, name: widget.PageScript) -> Response:
     """Return a script of a site's pages."""
     return _script(request, widget.page_script(name), CHANGEABLE)
-
-
-async def demo_page(path: str) -> Response:
-    """Return a page of the demo portal."""
-    found = widget.demo_page("/" + path)
-    if found is None:
-        raise ProblemError("not_found", f"the demo portal has no page /{path}", status=404)
-    return Response(found[0], media_type=found[1], headers={"Cache-Control": "no-cache"})
 
 
 def _script(request: Request, script: bytes, cache: str) -> Response:
