@@ -1,7 +1,7 @@
 # The commands of the project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compose unit check bench load docs widget format coverage lock environment tools clean
+.PHONY: help run test test-compose unit check bench load docs widget format coverage lock environment tools clean pictures
 
 PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
@@ -57,6 +57,9 @@ docs: environment ## Build the documentation site into site/; a broken link fail
 widget: widget/node_modules/.package-lock.json ## Check the widget's types and make the minified file that is served
 	npm run --silent --prefix widget check
 	npm run --silent --prefix widget build
+
+pictures: tools ## Take the pictures of README and docs anew (docs/images), by the tests that check what is on them
+	VISIT_COUNTER_PICTURES=1 $(PYTEST) -m "" tests/e2e -k picture $(ARGS)
 
 widget/node_modules/.package-lock.json: widget/package-lock.json
 	npm ci --silent --no-audit --no-fund --prefix widget
