@@ -7,16 +7,13 @@ import asyncio
 from playwright.async_api import Browser
 
 from tests.support.load import HUMAN
-from tests.support.widget_page import Portal, in_one_loop, until
+from tests.support.widget_page import PANEL, Portal, in_one_loop, until
 
 pytestmark = in_one_loop
 
 LINES = (
     "Thống kê truy cập\nĐang online: {n}\nLượt xem trong tuần: {n}\nLượt xem trong tháng: {n}\n"
     "Lượt xem trong năm: {n}\nTổng số lượt xem: {n}"
-)
-FRAME_PANEL = (
-    "document.querySelector('visit-counter').shadowRoot.querySelector('[part=panel]').innerText"
 )
 
 
@@ -28,7 +25,7 @@ async def test_a_frame_counts_and_shows_the_panel(portal: Portal) -> None:
     await portal.settle(1)
     assert [view["page"] for view in portal.views] == ["/a"]
     frame = portal.page.frames[1]
-    await until(frame, FRAME_PANEL, LINES.format(n=1))
+    await until(frame, PANEL, LINES.format(n=1))
     assert await frame.evaluate("document.querySelectorAll('visit-counter').length") == 2
 
 

@@ -196,7 +196,7 @@ async def test_a_service_away_never_shows_zero(portal: Portal) -> None:
         await (route.abort() if away[0] else route.continue_())
 
     await portal.page.route("**/v1/**", hinder)
-    body = "<visit-counter></visit-counter><visit-counter>chưa có số</visit-counter>"
+    body = "<p><visit-counter></visit-counter><p><visit-counter>chưa có số</visit-counter>"
     await portal.open("/a", body)
     await asyncio.sleep(0.5)
     panel = await portal.page.evaluate(PANEL)
