@@ -14,7 +14,7 @@ import msgspec
 from fastapi import Response
 
 import widget
-from services.api.embed import LangName
+from services.api.parameter import LangName
 from services.api.rendering import HTML_TYPE, render
 from services.runtime.panel import Language
 from services.runtime.problem import ProblemError

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.async_api import Route
@@ -43,8 +45,8 @@ async def test_every_layout_of_the_widget(portal: Portal, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_frame_and_fragment(portal: Portal, scheme: str) -> None:
-    """The pages that the server draws, in both languages."""
+async def test_frame_fragment_and_the_pages_of_a_site(portal: Portal, scheme: str) -> None:
+    """The pages that the server draws, in both languages: also a month's report and the help to install."""
     await portal.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     await portal.view_from_elsewhere()
     await portal.settle(1)
@@ -52,9 +54,16 @@ async def test_frame_and_fragment(portal: Portal, scheme: str) -> None:
     fragment = await portal.page.inner_html("body")
     await portal.open("/a", f"{STYLE}<main><h1>Trang</h1>{fragment}</main>", head="")
     assert await violations(portal.page) == []
+    month = datetime.now(ZoneInfo("Asia/Ho_Chi_Minh")).strftime("%Y-%m")
     for lang in ("vi", "en"):
-        await portal.page.goto(f"{portal.base_url}/embed/{portal.site}?page=/a&lang={lang}")
-        assert await violations(portal.page) == []
+        for path in (
+            f"/embed/{portal.site}?page=/a&lang={lang}",
+            f"/sites/{portal.site}?lang={lang}",
+            f"/sites/{portal.site}?lang={lang}&month={month}",
+            f"/sites/{portal.site}/install?lang={lang}",
+        ):
+            await portal.page.goto(portal.base_url + path)
+            assert await violations(portal.page) == [], path
 
 
 async def test_large_text_on_a_narrow_screen(portal: Portal) -> None:

@@ -48,7 +48,7 @@ CORPUS = (
 FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r")
 
 _ELEMENTS = (
-    "html head meta title link script body header h1 h2 h3 nav ul li a main section div span b p small bdi br table caption thead "
+    "html head meta title link script body header h1 h2 h3 nav ul li a img main section div span b p small bdi br table caption thead "
     "tbody tfoot tr th td figure details summary dl dt dd footer noscript form input label button pre code visit-counter"
 )
 OWN_ELEMENTS = frozenset(_ELEMENTS.split())
