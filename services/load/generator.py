@@ -77,7 +77,7 @@ class Generator:
         limits: Limits,
         judge: Callable[[int, bytes], Outcome],
         *,
-        on_outcome: Callable[[int, Outcome, int, bytes], None] | None = None,
+        on_outcome: Callable[[int, Outcome, int, int, bytes], None] | None = None,
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -87,7 +87,7 @@ class Generator:
             schedule: when.
             limits: the bounds.
             judge: says what an answer's status and body mean.
-            on_outcome: hears number, outcome, moment (monotonic nanoseconds) and body of each final outcome.
+            on_outcome: hears number, outcome, when it was last sent and answered (monotonic nanoseconds), and body of each final outcome.
         """
         self._target = target
         self._workload = workload
@@ -224,17 +224,17 @@ class Generator:
     def _answered(self, connection: Connection, status: int, body: bytes) -> None:
         """Take an answer, and use the occasion to send what is due."""
         now = monotonic_ns()
-        number, due_ns = connection.number, connection.due_ns
+        number, due_ns, sent_ns = connection.number, connection.due_ns, connection.sent_ns
         self.statuses[status] += 1
         outcome = self._judge(status, body)
-        self.timeline.service((now - connection.sent_ns) // 1000)
+        self.timeline.service((now - sent_ns) // 1000)
         connection.number = -1
         connection.sent_ns = now
         if connection.is_reusable:
             self._free.append(connection)
         else:
             self._open.discard(connection)
-        self._settle(number, due_ns, outcome, now, body)
+        self._settle(number, due_ns, outcome, sent_ns, now, body)
         if self._next_due_ns <= now:
             self._pump(now)
 
@@ -251,9 +251,13 @@ class Generator:
         if connection.is_busy:
             self.errors[why] += 1
             number, connection.number = connection.number, -1
-            self._settle(number, connection.due_ns, NO_ANSWER, monotonic_ns(), b"")
+            self._settle(
+                number, connection.due_ns, NO_ANSWER, connection.sent_ns, monotonic_ns(), b""
+            )
 
-    def _settle(self, number: int, due_ns: int, outcome: Outcome, now: int, body: bytes) -> None:
+    def _settle(
+        self, number: int, due_ns: int, outcome: Outcome, sent_ns: int, now: int, body: bytes
+    ) -> None:
         """Book an outcome, or plan the next try of an unknown one."""
         if outcome.verdict is Verdict.UNKNOWN and self._plan_repeat(number, due_ns, now):
             return
@@ -261,7 +265,7 @@ class Generator:
         self.outcomes[outcome] += 1
         self.timeline.settled(outcome, (now - due_ns) // 1000)
         if self._on_outcome is not None:
-            self._on_outcome(number, outcome, now, body)
+            self._on_outcome(number, outcome, sent_ns, now, body)
 
     def _plan_repeat(self, number: int, due_ns: int, now: int) -> bool:
         """Return whether an unknown outcome is tried again."""
@@ -283,7 +287,7 @@ class Generator:
         retry_ns = round(RETRY_SECONDS_MAX * NANOSECONDS)
         while self._repeats and (self.is_stopped or now - self._repeats[0][2] > retry_ns):
             _, number, due_ns = heapq.heappop(self._repeats)
-            self._settle(number, due_ns, NO_ANSWER, now, b"")
+            self._settle(number, due_ns, NO_ANSWER, now, now, b"")
 
     async def _close(self) -> None:
         for task in list(self._tasks):

@@ -95,7 +95,9 @@ class Run:
         balance = close(self._sent, before, after, grown)
         return self._result(started_at, cpu_seconds, balance)
 
-    def _note_outcome(self, number: int, outcome: Outcome, now_ns: int, body: bytes) -> None:
+    def _note_outcome(
+        self, number: int, outcome: Outcome, _sent_ns: int, now_ns: int, body: bytes
+    ) -> None:
         self._sent.note(self._workload.site(number), outcome)
         self._probe.see(number, outcome, now_ns, body)
 

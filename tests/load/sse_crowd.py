@@ -62,7 +62,9 @@ class Crowd:
         """How many readers have not seen every view yet."""
         return sum(reader.seen < len(self.acknowledged_ns) for reader in self.readers)
 
-    def acknowledge(self, _number: int, outcome: Outcome, now_ns: int, _body: bytes) -> None:
+    def acknowledge(
+        self, _number: int, outcome: Outcome, _sent_ns: int, now_ns: int, _body: bytes
+    ) -> None:
         """Take note of a view's acknowledgement; some readers may have it by now."""
         if outcome == COUNTED:
             self.acknowledged_ns.append(now_ns)

@@ -23,30 +23,29 @@ class Answers:
 
     Attributes:
         acknowledged: numbers of the views that were answered 202.
-        not_taken: number → milliseconds until it was refused before it waited.
+        not_taken: milliseconds from sending each of those that were refused before they waited.
         given_up: numbers of those that waited in vain, or whose outcome is unknown.
         waiting: records waiting in ingest, looked at now and then.
         resident_bytes: memory of ingest, likewise.
-        began_ns: when the schedule began.
         delay: how late the generator itself was.
     """
 
     schedule: Schedule
     acknowledged: list[int] = field(default_factory=list)
-    not_taken: dict[int, float] = field(default_factory=dict)
+    not_taken: list[float] = field(default_factory=list)
     given_up: list[int] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
     resident_bytes: list[int] = field(default_factory=list)
-    began_ns: int = 0
     delay: Percentiles | None = None
 
-    def hear(self, number: int, outcome: Outcome, moment_ns: int, body: bytes) -> None:
+    def hear(
+        self, number: int, outcome: Outcome, sent_ns: int, answered_ns: int, body: bytes
+    ) -> None:
         """Book one outcome."""
         if outcome.verdict is Verdict.COUNTED:
             self.acknowledged.append(number)
         elif b"too many views wait" in body or b"does not acknowledge" in body:
-            due_ns = self.began_ns + self.schedule.due_ns(number)
-            self.not_taken[number] = (moment_ns - due_ns) / 1e6
+            self.not_taken.append((answered_ns - sent_ns) / 1e6)
         else:
             self.given_up.append(number)
 
@@ -59,13 +58,13 @@ class Answers:
 
     def told(self) -> str:
         """Return one line of figures for people."""
-        refused = sorted(self.not_taken.values())
+        refused = sorted(self.not_taken)
         at = [refused[int(share * (len(refused) - 1))] for share in (0.5, 0.99, 1.0)]
         return (
             f"{self.schedule.views} views sent, {len(self.acknowledged)} acknowledged, {len(refused)} refused at once "
             f"(p50 {at[0]:.1f} ms, p99 {at[1]:.1f} ms, longest {at[2]:.1f} ms), {len(self.given_up)} waited in vain; "
             f"waiting at most {max(self.waiting)}, ingest's memory at most {max(self.resident_bytes) / 2**20:.0f} MiB; "
-            f"the generator's own delay within these: {self.delay}"
+            f"the generator itself was late by {self.delay}"
         )
 
 
@@ -80,7 +79,6 @@ async def overload(ingest: Service, site: str, phases: list[Phase], run: str) ->
 
     async def look() -> None:
         while True:
-            answers.began_ns = generator.began_ns or answers.began_ns
             answers.waiting.append(
                 int(await asyncio.to_thread(ingest.metric, "visit_counter_in_flight"))
             )
