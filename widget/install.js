@@ -14,6 +14,10 @@
   const words = JSON.parse(box.dataset.words), site = box.dataset.site;
   // The page is SERVICE/sites/SITE/install; the service may stand under a prefix.
   const base = location.href.split("/sites/")[0];
+  // Only the browser knows by which address it came here: the scheme and the path's beginning may be a proxy's.
+  /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("code[data-told]")).forEach((code) => {
+    code.textContent = code.textContent.split(code.dataset.told).join(code.dataset.known === "origin" ? location.origin : base);
+  });
   let until = 0, timer = 0, included = "", first = /** @type {Answer} */ ([null, ""]);
 
   const say = (/** @type {string} */ name, /** @type {Record<string, string | number>} */ values = {}) =>

@@ -128,7 +128,9 @@ def _page_findings(site: Site, address: str, query: str, lang: Language) -> list
         return [Finding(False, words["page_other"])]
     found = [Finding(True, words["page"].format(page=page))]
     names = sorted({name for name, _ in parse_qsl(query, keep_blank_values=True)})
-    dropped = [name for name in names if name not in site.query_keys]
+    # What is left of the query stands in the page's name, as the site spells it.
+    kept = {name.lower() for name, _ in parse_qsl(urlsplit(page).query, keep_blank_values=True)}
+    dropped = [name for name in names if name.lower() not in kept]
     if dropped:
         found.append(Finding(True, words["dropped"].format(names=", ".join(dropped))))
     return found

@@ -100,17 +100,22 @@ class SiteRoutes:
         }
         if month is not None:
             found = await self._finder.of_month(site, first_of_month(site, month))
-            values = month_values(site, found, lang, parameters.page_days)
-            return await asyncio.to_thread(_rendered, "report.html", shared | values)
+            return await asyncio.to_thread(
+                lambda: _rendered(
+                    "report.html", shared | month_values(site, found, lang, parameters.page_days)
+                )
+            )
         facts = await self._finder.of_site(site, metric)
-        values = page_values(site, facts, metric, lang)
-        return await asyncio.to_thread(_rendered, "site.html", shared | values)
+        return await asyncio.to_thread(
+            lambda: _rendered("site.html", shared | page_values(site, facts, metric, lang))
+        )
 
 
 def _rendered(template: str, values: dict[str, Any]) -> Page:
     """Return a page with its tag, which follows all that is told but the moment of telling."""
-    moments = {"note", "made"}
-    told = {name: value for name, value in values.items() if name not in moments}
+    # A site as a value is told apart by where it lies in memory; its settings stand in the definitions.
+    untold = {"note", "made", "site"}
+    told = {name: value for name, value in values.items() if name not in untold}
     return Page(render(template, **values), tag_of(f"{template}{told!r}"))
 
 
