@@ -13,7 +13,7 @@
   const button = /** @type {HTMLButtonElement} */ (box.querySelector("button"));
   const words = JSON.parse(box.dataset.words), site = box.dataset.site;
   // The page is SERVICE/sites/SITE/install; the service may stand under a prefix.
-  const base = location.href.split("/sites/")[0];
+  const base = location.origin + location.pathname.replace(/\/sites\/[^/]+\/install\/?$/, "");
   // Only the browser knows by which address it came here: the scheme and the path's beginning may be a proxy's.
   /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("code[data-told]")).forEach((code) => {
     code.textContent = code.textContent.split(code.dataset.told).join(code.dataset.known === "origin" ? location.origin : base);

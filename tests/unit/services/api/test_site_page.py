@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import pytest
 
 import widget
 from services.api.balance import BalanceRoutes
-from services.api.page_words import METRICS
+from services.api.page_words import METRICS, WORDS
 from services.runtime.clock import now_ms
 from tests.support.api import Api
 from tests.support.logs import day_of, view
 from tests.support.page_html import Html, check_page, check_policy
 from tests.unit.services.api.test_ledger import delta
 from visits.counters import HOUR_MS, Metric
+from visits.errors import StoreUnavailableError
 from visits.record import Span, Tally
 
 PATH = "/sites/demo"
@@ -178,8 +180,6 @@ async def test_what_cannot_be_had_is_said_and_never_a_zero(
     monkeypatch.setattr("services.api.facts.PIECE_SECONDS", 0.2)
 
     async def endless(_self: BalanceRoutes, _site: object) -> object:
-        import asyncio  # noqa: PLC0415  # of this fake alone
-
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -190,6 +190,26 @@ async def test_what_cannot_be_had_is_said_and_never_a_zero(
         "Sổ sách Số liệu này đang được cộng hoặc chưa đọc được. Hãy xem lại sau ít phút."
     ]
     assert page.rows("Các bộ đếm")
+
+
+async def test_while_the_store_is_away_the_last_numbers_stand_and_are_late(
+    counted: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page goes on with the last good answers and says that they are late; a page never drawn before has them too."""
+    await page_of(counted)
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailableError("away")
+
+    for name in ("read_counters", "read_ledger", "read_account", "head"):
+        monkeypatch.setattr(counted.store, name, away)
+    await asyncio.sleep(0.06)  # counters are given out again for 50 ms
+    for query in ("metric=visits&lang=en", "lang=en&metric=views"):
+        page = await page_of(counted, query)
+        assert "Late: " in page.all("main")[0].words
+        assert page.rows("The site's counters")[-1][1:4] == ["1,000,007", "16", "7"]
+    [course] = [e for e in page.all("section") if e.attributes["aria-labelledby"] == "hour"]
+    assert course.words.endswith(WORDS["en"]["away"])
 
 
 async def test_a_page_that_is_known_is_not_sent_again(counted: Api) -> None:
