@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 import widget
 from services.api.balance import BalanceRoutes
-from services.api.page_words import METRICS, WORDS
+from services.api.page_words import COUNTERS, DATA, METRICS, OUTCOMES, WORDS
 from services.runtime.clock import now_ms
 from tests.support.api import Api
 from tests.support.logs import day_of, view
@@ -227,7 +228,18 @@ async def test_a_page_that_is_known_is_not_sent_again(counted: Api) -> None:
     assert (await counted.get(PATH, if_none_match=tag)).status == 200
 
 
-async def test_the_chart_library_is_served_with_its_licence() -> None:
+def test_both_languages_say_the_same_things() -> None:
+    """Every word is there twice, with the same figures in it."""
+    assert WORDS["vi"].keys() == WORDS["en"].keys()
+    for name, text in WORDS["vi"].items():
+        places = re.compile(r"\{\w+\}")
+        assert sorted(places.findall(text)) == sorted(places.findall(WORDS["en"][name])), name
+    for texts in (METRICS, COUNTERS, OUTCOMES):
+        assert texts["vi"].keys() == texts["en"].keys()
+    assert [path for _, path in DATA["vi"]] == [path for _, path in DATA["en"]]
+
+
+def test_the_chart_library_is_served_with_its_licence() -> None:
     """Scripts and styles of the pages come from the service; the library's licence stands in the package beside it."""
     assert b"uPlot" in widget.page_script("uplot")[:200]
     folder = Path(widget.__file__).parent / "vendor"
