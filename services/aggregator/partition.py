@@ -81,6 +81,7 @@ class Partition:
         self._retry_at = 0.0
         self._seen = 0
         self._dead = 0
+        self._page_fills: dict[str, float] = {}
         self._applying: tuple[DecodedBatch, Batch, asyncio.Future[Applied | Miss]] | None = None
         shared.metrics.show_state(number, LOCATING)
 
@@ -225,7 +226,9 @@ class Partition:
         )
         if not isinstance(answer, Applied):
             self._miss("touch", self._fence, answer.stored)
-        elif is_caught_up:
+            return
+        metrics.position.labels(str(self.number)).set(self._fence.position)
+        if is_caught_up:
             metrics.lag_seconds.labels(str(self.number)).set(0)
 
     def _go(self) -> None:
@@ -275,7 +278,9 @@ class Partition:
                     self._missed("state", piece.stored, piece.decoded)
                     return None
                 await self._bury(piece.decoded)
+                began = time.perf_counter()
                 batch = fold(piece.decoded, piece.state)
+                self._shared.metrics.fold_seconds.observe(time.perf_counter() - began)
                 ahead.decided(batch)
                 if not await self._settle():
                     return None
@@ -321,6 +326,7 @@ class Partition:
         self._seen += len(decoded.records) + len(decoded.dead)
         self._dead += len(decoded.dead)
         self._measure(decoded, "already" if answer.already else "applied")
+        self._measure_room(batch)
         return True
 
     def _missed(self, kind: str, stored: Fence | None, decoded: DecodedBatch) -> None:
@@ -341,6 +347,7 @@ class Partition:
         metrics.applied.labels(outcome).inc(len(decoded.records))
         metrics.applied.labels("dead").inc(len(decoded.dead))
         metrics.batch_records.observe(len(decoded.records) + len(decoded.dead))
+        metrics.position.labels(str(self.number)).set(self._fence.position)
         metrics.lag_records.labels(str(self.number)).set(max(0, self._end - self._fence.position))
         if decoded.records:
             now = self._shared.now()
@@ -348,6 +355,16 @@ class Partition:
             metrics.lag_seconds.labels(str(self.number)).set(
                 max(0, now - decoded.records[-1].record.received) / 1000
             )
+
+    def _measure_room(self, batch: Batch) -> None:
+        """Show how near the caps on pages and ids are; a batch tells of the sites it has views of."""
+        parameters = batch.parameters
+        for site, pages in batch.page_counts.items():
+            self._page_fills[site] = min(1.0, pages / parameters.pages_max)
+        metrics, label = self._shared.metrics, str(self.number)
+        metrics.page_fill.labels(label).set(max(self._page_fills.values(), default=0))
+        window = batch.log_time - batch.ids_known_after
+        metrics.id_window_seconds.labels(label).set(min(window, parameters.id_window_ms) / 1000)
 
     def _miss(self, kind: str, expected: Fence, stored: Fence | None) -> None:
         self._shared.metrics.fence_misses.labels(kind).inc()

@@ -40,6 +40,25 @@ class ApiMetrics:
         )
         self.streams = gauge(registry, "visit_counter_sse_clients", "Open event streams")
         self.store_up = gauge(registry, "visit_counter_store_up", "1 while the store answers")
+        self.online = gauge(
+            registry, "visit_counter_online_readers", "Readers online, summed over all sites"
+        )
+        self.late_sites = gauge(
+            registry, "visit_counter_late_sites", "Sites whose numbers are more than 5 s late"
+        )
+        self.balance_difference = gauge(
+            registry,
+            "visit_counter_balance_difference_views",
+            "Sum of all differences in the books of all sites; 0 closes",
+        )
+        self.open_books = gauge(
+            registry, "visit_counter_balance_open_sites", "Sites whose books do not close"
+        )
+        self.books_closed_at = gauge(
+            registry,
+            "visit_counter_balance_checked_timestamp_seconds",
+            "When the books that were looked at longest ago were looked at, Unix seconds",
+        )
         self._as_of = 0
         gauge(
             registry,

@@ -31,6 +31,7 @@ from services.api.script import (
 )
 from services.api.site_page import SiteRoutes
 from services.api.stream import Streams
+from services.api.survey import Survey
 from services.api.top import TopRoutes
 from services.backends.port import CounterStore, EventLog
 from services.runtime.health import Health
@@ -69,6 +70,7 @@ class ApiPart:
         self._balance = BalanceRoutes(self._readings)
         finder = FactFinder(self._readings, self._history, self._top, self._ledger, self._balance)
         self._site = SiteRoutes(self._readings, finder)
+        self._survey = Survey(self._readings, self._balance, health, self._metrics)
         self._task: asyncio.Task[None] | None = None
 
     def install(self, app: FastAPI) -> None:
@@ -97,6 +99,7 @@ class ApiPart:
         """Begin to look after the store."""
         self._health.obstruct("store", "the store was not read yet")
         self._task = asyncio.create_task(self._watch(), name="api")
+        self._survey.start()
 
     async def drain(self) -> None:
         """Streams end by themselves once the process drains."""
@@ -107,7 +110,7 @@ class ApiPart:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         lanes = (self._site, self._history, self._top, self._ledger, self._balance)
-        for part in (self._streams, *lanes):
+        for part in (self._survey, self._streams, *lanes):
             await part.close()
 
     def _routes(self) -> list[tuple[str, Endpoint, str]]:

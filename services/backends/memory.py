@@ -41,6 +41,8 @@ _TABLES = ("counters", "pages", "page_days", "books", "ledger", "seen")
 class MemoryLog:
     """Partitions as lists; one consumer reads all of them."""
 
+    rebuilds = 0
+
     def __init__(self, partitions: int = 1) -> None:
         """Make an empty log with an identity of its own."""
         self._partitions = partitions

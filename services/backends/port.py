@@ -107,7 +107,13 @@ class LogConsumer(Protocol):
 
 
 class EventLog(Protocol):
-    """A durable, partitioned, append-only log. Positions of a partition are dense and begin at 0."""
+    """A durable, partitioned, append-only log. Positions of a partition are dense and begin at 0.
+
+    Attributes:
+        rebuilds: how often what appends was given up and made anew; 0 where that cannot happen.
+    """
+
+    rebuilds: int
 
     @property
     def partitions(self) -> int:

@@ -27,6 +27,7 @@ class SqliteLog:
     """An `EventLog` on a file that it shares with the store."""
 
     partitions = 1
+    rebuilds = 0
 
     def __init__(self, file: SqliteFile) -> None:
         """Use `file`, which `open` opens."""

@@ -20,11 +20,14 @@ from services.cli.option import Config, Host, Port, configuration
 from services.ingest.part import IngestPart
 from services.runtime.application import Part, create_application, serve
 from services.runtime.backend import Backends, make_backends
+from services.runtime.certificate import not_after
 from services.runtime.health import Health
 from services.runtime.logs import configure_logging
+from services.runtime.loop_lag import LoopLagPart
 from services.runtime.metrics import show_build
 from services.runtime.open_files import raise_open_files_limit
 from services.runtime.reload import ReloadPart
+from services.runtime.resources import show_certificate, show_data, show_memory_limit
 from services.runtime.settings import CONFIG_NAME, Configuration
 from visits.errors import SettingsError
 
@@ -156,9 +159,14 @@ def _run(
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         show_build(registry)
+        show_memory_limit(registry)
+        if found.settings.is_embedded:
+            show_data(registry, found.sqlite_path())
+        if tls_cert is not None:
+            _show_certificate(registry, tls_cert)
         app = create_application(
             title,
-            parts(found, backends, health, registry),
+            [*parts(found, backends, health, registry), LoopLagPart(registry)],
             health,
             registry,
             found.settings.server,
@@ -187,6 +195,19 @@ def _run(
         import uvloop  # noqa: PLC0415  # not on Windows
 
         uvloop.run(run())
+
+
+def _show_certificate(registry: CollectorRegistry, file: Path) -> None:
+    """Show when the certificate ends.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    try:
+        show_certificate(registry, not_after(file.read_text(encoding="ascii")))
+    except (OSError, ValueError) as error:
+        msg = f"--tls-cert {file}: {error}"
+        raise SettingsError(msg) from error
 
 
 async def _open(opening: asyncio.Task[None]) -> None:

@@ -52,6 +52,9 @@ Settle = Callable[[int | None, LogUnavailableError | None], None]
 
 OnOutcome = Callable[[int, UnavailableError | None], None]
 
+Measure = Callable[[int, float, float], None]
+"""Hears of every acknowledged append: its records, its seconds, and for how many its oldest record had waited in all."""
+
 log = structlog.get_logger()
 
 
@@ -89,10 +92,12 @@ class Batcher:
         event_log: EventLog,
         on_outcome: OnOutcome = lambda _partition, _error: None,
         *,
+        measure: Measure = lambda _records, _seconds, _waited: None,
         waiters_max: int = WAITERS_MAX,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         """Append to `event_log`; `on_outcome` hears of every append: its partition, and `None` or its error."""
+        self._measure = measure
         self._log = event_log
         self._on_outcome = on_outcome
         self._waiters_max = waiters_max
@@ -138,7 +143,7 @@ class Batcher:
         lane = self._lanes.get(partition)
         if lane is None:
             lane = self._lanes[partition] = _Lane(
-                self._log, partition, self._on_outcome, self._waiters
+                self._log, partition, self._on_outcome, self._measured, self._waiters
             )
         now = monotonic()
         if self._waiters.count >= self._waiters_max or lane.is_full:
@@ -162,6 +167,11 @@ class Batcher:
         for lane in self._lanes.values():
             await lane.close()
         self._lanes.clear()
+
+    def _measured(self, records: int, began: float, oldest_deadline: float) -> None:
+        now = monotonic()
+        waited = now - oldest_deadline + self._deadline_seconds
+        self._measure(records, now - began, waited)
 
     def _on_sweep(self) -> None:
         now = monotonic()
@@ -191,11 +201,13 @@ class _Lane:
         event_log: EventLog,
         partition: int,
         on_outcome: OnOutcome,
+        measured: Measure,
         waiters: _Waiters,
     ) -> None:
         self._log = event_log
         self._partition = partition
         self._on_outcome = on_outcome
+        self._measured = measured
         self._waiters = waiters
         self._queue: deque[_Waiter] = deque()
         self._in_flight: list[_Waiter] = []
@@ -250,6 +262,9 @@ class _Lane:
             if self._in_flight:
                 self._append_began = monotonic()
                 is_acknowledged = await self._append()
+                if is_acknowledged:
+                    oldest = self._in_flight[0].deadline
+                    self._measured(len(self._in_flight), self._append_began, oldest)
                 self._pace(monotonic() - self._append_began, is_acknowledged=is_acknowledged)
                 self._append_began = None
                 self._waiters.count -= len(self._in_flight)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from time import monotonic
 
 from msgspec import json
 
@@ -207,7 +208,10 @@ class BatchesRoute:
         self._metrics.received["view"].inc(left)
         try:
             for piece in appends(records):
+                began = monotonic()
                 first = await self._append_piece(partition, piece, tasks)
+                seconds = monotonic() - began
+                self._metrics.measure_append(len(piece), seconds, seconds)
                 position = None if first is None else first + len(piece) - 1
                 self._metrics.acknowledge(site.id, now, len(piece))
                 left -= len(piece)

@@ -22,6 +22,9 @@ CHECK_EVERY = 100
 
 UNKNOWN = "0.0.0.0"  # noqa: S104  # an address that no client has, not one to listen on
 
+DIRECT = "none"
+"""The name of no proxy at all, in the metrics."""
+
 Address = IPv4Address | IPv6Address
 
 
@@ -31,10 +34,12 @@ class Client(Struct, frozen=True):
     Attributes:
         address: textual; never leaves the process.
         network: the part of it that stands for a reader (`visits.pseudonym.network_of`).
+        proxy: the network in `trusted_proxies` of the proxy that the client itself came to; `DIRECT` where it came to us.
     """
 
     address: str
     network: bytes
+    proxy: str = DIRECT
 
 
 class ClientFinder:
@@ -58,23 +63,26 @@ class ClientFinder:
         found = parse_address(peer)
         if found is None:
             return Client(UNKNOWN, network_of(UNKNOWN))
+        proxy = DIRECT
         if forwarded:
             for entry in reversed(forwarded.split(",")):
-                if not self._is_trusted(found):
+                trusted = self._trusted_network(found)
+                if trusted is None:
                     break
                 hop = parse_address(entry)
                 if hop is None:
                     break
-                found = hop
-        return Client(str(found), network_of(str(found)))
+                found, proxy = hop, trusted
+        return Client(str(found), network_of(str(found)), proxy)
 
     def trusts(self, peer: str) -> bool:
         """Claim that the other end of a connection is a trusted proxy."""
         address = parse_address(peer)
-        return address is not None and self._is_trusted(address)
+        return address is not None and self._trusted_network(address) is not None
 
-    def _is_trusted(self, address: Address) -> bool:
-        return any(address in network for network in self._trusted)
+    def _trusted_network(self, address: Address) -> str | None:
+        """Return the first trusted network that holds an address."""
+        return next((str(network) for network in self._trusted if address in network), None)
 
 
 class SuspectWatch:

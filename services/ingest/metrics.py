@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 
-from services.runtime.metrics import Series, SeriesFamily, gauge
+from services.ingest.client_address import DIRECT
+from services.runtime.metrics import NumberCollector, Series, SeriesFamily, gauge
 from visits.page import OTHER
 from visits.refusal import Refusal
 
 PREFIX = "visit_counter"
 SITES_MAX = 2_000
 """How many declared sites have series of their own (DESIGN 4.6)."""
+
+APPEND_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2)
+"""Up to the 2 s after which a sender hears that the outcome is unknown (DESIGN 3.4)."""
 
 KINDS = ("view", "ping", "unreadable")
 
@@ -27,15 +31,29 @@ class IngestMetrics:
         received: requests taken, by kind; `unreadable` could not be decoded.
         refused: requests not counted, by reason.
         acknowledged: views acknowledged to their senders: the log has them.
+        proxies: views acknowledged, by the proxy that their clients came to.
         log_up: 1 while the log answers.
         store_up: 1 while the store answers.
         client_address_suspect: 1 while nearly all views share one address.
     """
 
     def __init__(
-        self, registry: CollectorRegistry, sites: Iterable[str], waiting: Callable[[], float]
+        self,
+        registry: CollectorRegistry,
+        sites: Iterable[str],
+        proxies: Iterable[str],
+        waiting: Callable[[], float],
+        rebuilds: Callable[[], float],
     ) -> None:
-        """Register all metrics; `waiting` tells how many records wait for the log."""
+        """Register all metrics.
+
+        Args:
+            registry: the process's own.
+            sites: those declared at the start.
+            proxies: the networks of `trusted_proxies`.
+            waiting: tells how many records wait for the log.
+            rebuilds: tells how often the log's producer was made anew.
+        """
         received = SeriesFamily(
             registry, "counter", f"{PREFIX}_received_total", "Requests taken", "kind", KINDS
         )
@@ -57,6 +75,40 @@ class IngestMetrics:
         ).labels()
         in_flight = Gauge(f"{PREFIX}_in_flight", "Records that wait for the log", registry=registry)
         in_flight.set_function(waiting)
+        NumberCollector(
+            registry,
+            "counter",
+            f"{PREFIX}_producer_rebuilds_total",
+            "Times the log's producer was given up and made anew, after an append that was not acknowledged",
+            rebuilds,
+        )
+        self._append_seconds = Histogram(
+            f"{PREFIX}_append_seconds",
+            "One append to the log, from call to acknowledgement",
+            buckets=APPEND_SECONDS,
+            registry=registry,
+        )
+        self._append_records = Histogram(
+            f"{PREFIX}_append_records",
+            "Records of one append",
+            buckets=(1, 10, 100, 500, 1000, 2500, 5000),
+            registry=registry,
+        )
+        self._acknowledge_seconds = Histogram(
+            f"{PREFIX}_acknowledge_seconds",
+            "From arrival to acknowledgement, of each append's oldest view",
+            buckets=APPEND_SECONDS,
+            registry=registry,
+        )
+        by_proxy = SeriesFamily(
+            registry,
+            "counter",
+            f"{PREFIX}_proxy_views_total",
+            "Views acknowledged, by the network in trusted_proxies of the proxy that their clients came to",
+            "proxy",
+            (*proxies, DIRECT),
+        )
+        self.proxies = {proxy: by_proxy.labels(proxy) for proxy in (*proxies, DIRECT)}
         self.log_up = gauge(registry, f"{PREFIX}_log_up", "1 while the log answers")
         self.store_up = gauge(registry, f"{PREFIX}_store_up", "1 while the store answers")
         self.client_address_suspect = gauge(
@@ -77,6 +129,12 @@ class IngestMetrics:
         self._sites: dict[str, tuple[Series, Series]] = {}
         for site in sorted(sites):
             self._series(site)
+
+    def measure_append(self, records: int, seconds: float, waited_seconds: float) -> None:
+        """Note one acknowledged append: its size, its time, and how long its oldest view had waited in all."""
+        self._append_records.observe(records)
+        self._append_seconds.observe(seconds)
+        self._acknowledge_seconds.observe(waited_seconds)
 
     def acknowledge(self, site: str, at: int, views: int = 1) -> None:
         """Book views of `site` that the log has, received at `at` (Unix milliseconds)."""

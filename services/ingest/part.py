@@ -72,9 +72,15 @@ class IngestPart:
         self._log = event_log
         self._store = store
         self._health = health
-        self._batcher = Batcher(event_log, self._on_append)
         sites = self._sites = configuration.sites
-        self._metrics = IngestMetrics(registry, sites, lambda: self._batcher.waiting)
+        self._metrics = IngestMetrics(
+            registry,
+            sites,
+            [str(network) for network in server.proxy_networks],
+            waiting=lambda: self._batcher.waiting,
+            rebuilds=lambda: event_log.rebuilds,
+        )
+        self._batcher = Batcher(event_log, self._on_append, measure=self._metrics.measure_append)
         self._salts = SaltKeeper(store, lambda: {site.zone for site in sites.values()})
         self._tally = TallyBook(self._batcher, self._place_of)
         self._suspects = SuspectWatch()

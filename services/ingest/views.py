@@ -211,6 +211,7 @@ class Intake:
             self._book(arrival, Refusal.PING)
             return self.refuse(Refusal.PING, "")
         self._metrics.acknowledge(record.site, record.received)
+        self._metrics.proxies[arrival.client.proxy].inc()
         if not arrival.is_authenticated:
             self._on_view(arrival.client.address)
         return Outcome(

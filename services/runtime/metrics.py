@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from weakref import WeakKeyDictionary
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, Gauge, Metric
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 _gauges: WeakKeyDictionary[CollectorRegistry, dict[str, Gauge]] = WeakKeyDictionary()
@@ -39,6 +41,36 @@ def show_build(registry: CollectorRegistry) -> None:
     gauge(registry, "visit_counter_build_info", "Which release runs", list(labels)).labels(
         **labels
     ).set(1)
+
+
+class NumberCollector(Collector):
+    """A metric without labels that is asked for its number when it is read: what the domain counts anyway."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        kind: str,
+        name: str,
+        doc: str,
+        number: Callable[[], float],
+    ) -> None:
+        """Register it; `kind` is `counter` or `gauge`, a counter's name ends in `_total`."""
+        self._metric = name, doc, kind
+        self._number = number
+        registry.register(self)
+
+    label_names: tuple[str, ...] = ()
+
+    def describe(self) -> Iterator[Metric]:
+        """Return the metric without its number: how the registry finds a name that is taken."""
+        name, doc, kind = self._metric
+        yield Metric(name.removesuffix("_total"), doc, kind)
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the metric as it is now."""
+        for metric in self.describe():
+            metric.add_sample(self._metric[0], {}, self._number())
+            yield metric
 
 
 class Series:
@@ -78,6 +110,7 @@ class SeriesFamily(Collector):
         """
         self._metric = name, doc, kind
         self._label = label
+        self.label_names = (label,) if label else ()
         self._series: dict[str, Series] = {}
         for value in values if label else ("",):
             self.labels(value)
@@ -102,3 +135,39 @@ class SeriesFamily(Collector):
                 labels = {self._label: value} if self._label else {}
                 metric.add_sample(self._metric[0], labels, series.value)
             yield metric
+
+
+class Described(Struct, frozen=True, order=True):
+    """What there is to say of a metric.
+
+    Attributes:
+        name: in full, as queries write it.
+        kind: `counter`, `gauge` or `histogram`.
+        doc: what it means.
+        labels: the names of its labels.
+        edges: the upper edges of a histogram's buckets.
+    """
+
+    name: str
+    kind: str
+    doc: str
+    labels: tuple[str, ...]
+    edges: tuple[float, ...] = ()
+
+
+def described(registry: CollectorRegistry) -> list[Described]:
+    """Return what our own metrics in a registry are, by name; those that have no series yet too."""
+    found: list[Described] = []
+    for collector in set(registry._collector_to_names):  # noqa: SLF001  # there is no public list
+        if not isinstance(collector, MetricWrapperBase | NumberCollector | SeriesFamily):
+            continue  # what the client library shows of process and interpreter
+        labels = (
+            collector._labelnames  # noqa: SLF001  # likewise
+            if isinstance(collector, MetricWrapperBase)
+            else collector.label_names
+        )
+        edges = tuple(getattr(collector, "_upper_bounds", ()))
+        for metric in collector.describe():
+            name = metric.name + ("_total" if metric.type == "counter" else "")
+            found.append(Described(name, metric.type, metric.documentation, tuple(labels), edges))
+    return sorted(found)

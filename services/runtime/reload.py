@@ -50,6 +50,9 @@ class ReloadPart:
         # Nothing is taken yet: what has changed since the configuration was read shows at the second look.
         self._taken: Stamps | str = ""
         self._last: Stamps | str = ""
+        gauge(registry, "visit_counter_sites", "Sites that are declared").set_function(
+            lambda: len(configuration.sites)
+        )
         self._fault_count = gauge(
             registry,
             "visit_counter_site_faults",

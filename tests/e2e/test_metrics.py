@@ -27,6 +27,11 @@ EVERYWHERE: Promised = {
     "visit_counter_build_info": ("gauge", frozenset({"version", "python"})),
     "visit_counter_config_info": ("gauge", frozenset({"hash"})),
     "visit_counter_store_up": ("gauge", NONE),
+    "visit_counter_sites": ("gauge", NONE),
+    "visit_counter_site_faults": ("gauge", NONE),
+    "visit_counter_memory_limit_bytes": ("gauge", NONE),
+    "visit_counter_loop_lag_seconds_bucket": ("histogram", frozenset({"le"})),
+    "process_resident_memory_bytes": ("gauge", NONE),
 }
 INGEST: Promised = {
     "visit_counter_received_total": ("counter", frozenset({"kind"})),
@@ -35,6 +40,11 @@ INGEST: Promised = {
     "visit_counter_in_flight": ("gauge", NONE),
     "visit_counter_log_up": ("gauge", NONE),
     "visit_counter_client_address_suspect": ("gauge", NONE),
+    "visit_counter_producer_rebuilds_total": ("counter", NONE),
+    "visit_counter_append_seconds_bucket": ("histogram", frozenset({"le"})),
+    "visit_counter_append_records_bucket": ("histogram", frozenset({"le"})),
+    "visit_counter_acknowledge_seconds_bucket": ("histogram", frozenset({"le"})),
+    "visit_counter_proxy_views_total": ("counter", frozenset({"proxy"})),
     "visit_counter_site_views_total": ("counter", frozenset({"site"})),
     "visit_counter_site_last_view_timestamp_seconds": ("gauge", frozenset({"site"})),
 }
@@ -44,13 +54,32 @@ AGGREGATOR: Promised = {
     "visit_counter_lag_seconds": ("gauge", frozenset({"partition"})),
     "visit_counter_freshness_seconds_bucket": ("histogram", frozenset({"le"})),
     "visit_counter_fence_misses_total": ("counter", frozenset({"kind"})),
+    "visit_counter_position_records": ("gauge", frozenset({"partition"})),
+    "visit_counter_fold_seconds_bucket": ("histogram", frozenset({"le"})),
+    "visit_counter_apply_seconds_bucket": ("histogram", frozenset({"le"})),
+    "visit_counter_batch_records_bucket": ("histogram", frozenset({"le"})),
+    "visit_counter_id_window_seconds": ("gauge", frozenset({"partition"})),
+    "visit_counter_page_fill_ratio": ("gauge", frozenset({"partition"})),
     "visit_counter_partition_state": ("gauge", frozenset({"partition", "state"})),
     "visit_counter_log_up": ("gauge", NONE),
 }
-API: Promised = {"visit_counter_sse_clients": ("gauge", NONE)}
+API: Promised = {
+    "visit_counter_sse_clients": ("gauge", NONE),
+    "visit_counter_online_readers": ("gauge", NONE),
+    "visit_counter_late_sites": ("gauge", NONE),
+    "visit_counter_balance_difference_views": ("gauge", NONE),
+    "visit_counter_balance_open_sites": ("gauge", NONE),
+    "visit_counter_balance_checked_timestamp_seconds": ("gauge", NONE),
+    "visit_counter_reading_age_seconds": ("gauge", NONE),
+}
+
+EMBEDDED: Promised = {
+    "visit_counter_data_bytes": ("gauge", NONE),
+    "visit_counter_data_free_bytes": ("gauge", NONE),
+}
 
 CLOSED_LABELS = frozenset(
-    {"kind", "reason", "outcome", "partition", "state", "hash", "version", "python", "route", "status", "le"}
+    {"kind", "reason", "outcome", "partition", "state", "hash", "version", "python", "route", "status", "proxy", "le"}
 )  # fmt: skip
 """Besides `site`, which two metrics alone carry: never a page, a visitor, a path."""
 
@@ -137,7 +166,7 @@ async def test_up_shows_them_all(tmp_path: Path, start_service: StartService) ->
     up = start_service("up", write_config(tmp_path / "visit-counter.toml", url, url, {"a": {}}))
     await view(up)
     await until_counted(up)
-    found = await check(up, {**INGEST, **AGGREGATOR, **API})
-    assert all(len(found[name]) == 1 for name in EVERYWHERE)
+    found = await check(up, {**INGEST, **AGGREGATOR, **API, **EMBEDDED})
+    assert all(len(found[name]) == 1 for name in EVERYWHERE if not name.endswith("_bucket"))
     for name in ("log_up", "store_up"):
         assert await asyncio.to_thread(up.metric, f"visit_counter_{name}") == 1

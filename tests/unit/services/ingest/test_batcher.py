@@ -243,3 +243,17 @@ async def test_after_a_failed_append_few_wait_for_the_next(
         batcher.submit(0, b"s", b"c")
     await asyncio.gather(*taken)
     await batcher.close()
+
+
+async def test_an_acknowledged_append_is_measured(gated: GatedLog) -> None:
+    """Its records, its time, and how long its oldest record had waited; one that failed is not."""
+    heard: list[tuple[int, float, float]] = []
+    batcher = Batcher(gated, measure=lambda *measured: heard.append(measured))
+    await asyncio.gather(*(batcher.submit(0, b"s", b"1") for _ in range(4)))
+    assert sum(records for records, _, _ in heard) == 4
+    assert all(0 <= seconds <= waited < 60 for _, seconds, waited in heard)
+    gated.error = LogUnavailableError("away")
+    with pytest.raises(LogUnavailableError):
+        await batcher.submit(0, b"s", b"5")
+    await batcher.close()
+    assert sum(records for records, _, _ in heard) == 4

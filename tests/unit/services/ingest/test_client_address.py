@@ -101,3 +101,20 @@ def test_own_networks_and_cidrs() -> None:
     assert not is_own_network("8.8.8.8")
     assert host_network("10.1.2.3") == "10.1.2.3/32"
     assert host_network("2001:db8::1") == "2001:db8::1/128"
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "proxy"),
+    [
+        ("203.0.113.9", "198.51.100.1", "none"),
+        ("10.0.0.1", "", "none"),
+        ("10.0.0.1", "198.51.100.1", "10.0.0.0/8"),
+        # The one that the client came to, not the one that came to us.
+        ("10.0.0.1", "198.51.100.1, 2001:db8:1::7", "2001:db8:1::/48"),
+        ("2001:db8:1::7", "198.51.100.1, 10.0.0.1", "10.0.0.0/8"),
+        ("10.0.0.1", "unknown", "none"),
+    ],
+)
+def test_the_proxy_a_client_came_to_is_known(peer: str, forwarded: str, proxy: str) -> None:
+    """By its network in trusted_proxies, never by an address."""
+    assert ClientFinder(PROXIES).find(peer, forwarded).proxy == proxy
