@@ -87,7 +87,7 @@ async def test_it_stands_in_the_log_and_in_no_book(ingest: Ingest) -> None:
     assert len(await ingest.records()) == 1
     for line in generate_latest(ingest.registry).decode().splitlines():
         if line.startswith(
-            ("visit_counter_received", "visit_counter_refused", "visit_counter_ack")
+            ("visit_counter_received", "visit_counter_refused", "visit_counter_acknowledged")
         ):
             assert line.endswith(" 0.0") or "_created" in line, line
 
