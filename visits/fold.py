@@ -189,6 +189,7 @@ class _Fold:
         self.id_window = IdWindow(window.floor, dict(window.counts), window.size)
         self.ids = state.ids
         self.ids_set: dict[bytes, int] = {}
+        self.ids_again = False
         self.sites: dict[str, _Site] = {}
         self.bucket_ms = self.parameters.bucket_minutes * MINUTE_MS
         self.buckets_per_day = DAY_MS // self.bucket_ms
@@ -219,10 +220,10 @@ class _Fold:
         stored = self.ids_set.get(id_hash)
         if stored is None:
             stored = self.ids.get(id_hash)
-        if stored is not None and stored > self.id_window.known_after(
-            self.log_time, self.parameters
-        ):
-            return False
+        if stored is not None:
+            if stored > self.id_window.known_after(self.log_time, self.parameters):
+                return False
+            self.ids_again = True
         self.ids_set[id_hash] = self.log_time
         self.id_window.remember(self.log_time, self.parameters)
         return True
@@ -374,6 +375,7 @@ class _Fold:
             parameters=self.parameters,
             counters={name: site.amounts for name, site in sites if site.amounts},
             pages={name: site.pages for name, site in sites if site.pages},
+            pages_before=self.state.pages,
             page_days={
                 name: kept
                 for name, site in sites
@@ -383,6 +385,7 @@ class _Fold:
             ledger={name: site.ledger for name, site in sites if site.ledger},
             seen={name: site.seen_set for name, site in sites if site.seen_set},
             ids=self.ids_set,
+            ids_again=self.ids_again,
             pages_gone={name: list(site.gone) for name, site in sites if site.gone},
             page_days_gone={
                 name: kept_gone

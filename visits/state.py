@@ -169,11 +169,13 @@ class Batch(Struct):
         id_window: likewise.
         counters: site → field → amount to add.
         pages: site → page → views to add.
+        pages_before: site → page → views it had, where the fold was told; a store may write sums without reading again.
         page_days: site → local day → page → views to add.
         books: site → field → amount to add.
         ledger: site → delta id → entry to set.
         seen: site → pseudonym → moment to set.
         ids: id hash → log time to set.
+        ids_again: whether some of `ids` are remembered again after they were forgotten.
         pages_gone: site → pages to remove.
         page_days_gone: site → local day → pages to remove.
         page_counts: site → how many pages have a counter afterwards; for `visits.carry`, a store counts its own.
@@ -188,11 +190,13 @@ class Batch(Struct):
     parameters: Parameters
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     pages: dict[str, dict[str, int]] = field(default_factory=dict)
+    pages_before: dict[str, dict[str, int]] = field(default_factory=dict)
     page_days: dict[str, dict[int, dict[str, int]]] = field(default_factory=dict)
     books: dict[str, dict[str, int]] = field(default_factory=dict)
     ledger: dict[str, dict[str, bytes]] = field(default_factory=dict)
     seen: dict[str, dict[bytes, int]] = field(default_factory=dict)
     ids: dict[bytes, int] = field(default_factory=dict)
+    ids_again: bool = False
     pages_gone: dict[str, list[str]] = field(default_factory=dict)
     page_days_gone: dict[str, dict[int, list[str]]] = field(default_factory=dict)
     page_counts: dict[str, int] = field(default_factory=dict)

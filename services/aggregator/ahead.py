@@ -19,7 +19,7 @@ from visits.state import Batch, State
 if TYPE_CHECKING:
     from services.aggregator.partition import Dependencies
 
-PIECE_RECORDS_MAX = 2_500
+PIECE_RECORDS_MAX = 5_000
 """The most records decided at once: more make fewer but longer steps, in which the store serves no reader."""
 
 CARRIED_MAX = 2

@@ -11,18 +11,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
 import msgspec
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import NoPermissionError, RedisClusterException, RedisError
 
 from services.backends import redis_batch as batches
 from services.backends import redis_key as names
 from services.backends.port import Account, Applied, Miss, Reading
+from services.backends.redis_connection import connect
 from services.backends.redis_key import Keys
 from services.backends.redis_script import (
     BEGIN,
@@ -44,11 +42,6 @@ from visits.state import Batch, Head, Meta, Parameters, State, Wanted
 if TYPE_CHECKING:
     from services.backends.redis_generation import RedisGenerations
 
-SOCKET_SECONDS = 5.0
-"""The bound on one command; the aggregator reads its position again after it."""
-
-PORT = 6379
-CONNECTIONS_MAX = 16
 SALT_KEPT = timedelta(hours=24 + 12 + 48)
 """A salt lives from its date's UTC midnight until 48 h after the date has ended everywhere: last at UTC-12 (DESIGN 3.5)."""
 
@@ -80,7 +73,7 @@ class RedisStore:
     async def open(self) -> Self:
         """Connect and check that the server never evicts; see the port."""
         if self._client is None:
-            self._client = _connect(self._url)
+            self._client = connect(self._url)
         await self.ping()
         await self._check_policy()
         return self
@@ -310,13 +303,15 @@ class RedisStore:
             }
             tables["page_days"][site] = {day: amounts for day, amounts in by_day.items() if amounts}
             oldest = head.log_time - head.parameters.seen_ms
-            tables["seen"][site] = await self._moments(keys.seen(site), oldest)
+            tables["seen"][site] = _since(await self._seen(keys, site), oldest)
         known_after = head.id_window.known_after(head.log_time, head.parameters)
         return {
             name: {site: table for site, table in by_site.items() if table}
             for name, by_site in tables.items()
         } | {
-            "ids": await self._moments(keys.ids, known_after + 1),
+            "ids": _since(
+                await self._call(lambda: self._client.hgetall(keys.ids), keys.ids), known_after + 1
+            ),
             "fence": head.fence,
             "log_time": head.log_time,
             "id_window": head.id_window,
@@ -406,10 +401,18 @@ class RedisStore:
         reply = await self._call(lambda: self._client.hgetall(key), key)
         return {field.decode(): kind(value) for field, value in reply.items()}
 
-    async def _moments(self, key: str, earliest: int) -> dict[str, int]:
-        reply = await self._call(lambda: self._client.hgetall(key), key)
-        moments = {member.hex(): int.from_bytes(value, "big") for member, value in reply.items()}
-        return {member: at for member, at in moments.items() if at >= earliest}
+    async def _seen(self, keys: Keys, site: str) -> dict[bytes, bytes]:
+        """Return the moments of all readers of a site: what is written now holds over what was written before."""
+        found: dict[bytes, bytes] = {}
+        for key in await self._older_and_newer(keys, site):
+            found |= await self._call(lambda key=key: self._client.hgetall(key), key)
+        return found
+
+    async def _older_and_newer(self, keys: Keys, site: str) -> tuple[str, str]:
+        """Return the tables of a site's readers: the one that is only read, and the one that is written."""
+        pair = keys.seen(site)
+        turn = await self._call(lambda: self._client.hget(keys.turns, pair.turn), keys.turns)
+        return pair.tables if turn and turn[0] else (pair.second, pair.first)
 
     async def _check_policy(self) -> None:
         """Refuse a server that would throw counters away for want of memory.
@@ -462,31 +465,6 @@ class RedisStore:
             raise translate(error) from error
 
 
-def _connect(url: str) -> Any:  # two clients without a common type
-    """Make a client that never repeats a command by itself: the fence decides what is repeated."""
-    if url.startswith("redis-cluster://"):
-        first, *others = url.removeprefix("redis-cluster://").partition("/")[0].split(",")
-        # Any of the nodes named may be away at the start.
-        addresses = [urlsplit(f"redis://{other}") for other in others]
-        nodes = [ClusterNode(at.hostname or "", at.port or PORT) for at in addresses]
-        return RedisCluster.from_url(
-            f"redis://{first}",
-            startup_nodes=nodes,
-            socket_timeout=SOCKET_SECONDS,
-            socket_connect_timeout=SOCKET_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=CONNECTIONS_MAX,
-        timeout=SOCKET_SECONDS,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return Redis.from_pool(pool)
-
-
 def _read_meta(fields: dict[str, str]) -> Meta:
     return msgspec.convert(fields, Meta, strict=False)
 
@@ -507,6 +485,12 @@ def _answer(reply: list[bytes]) -> Applied | Miss:
     generation, *fence = rest
     stored = Fence(fence[0], int(fence[1]), fence[2]) if fence else None
     return Miss(stored, int(generation))
+
+
+def _since(moments: dict[bytes, bytes], earliest: int) -> dict[str, int]:
+    """Return the members by their digits, without what is forgotten."""
+    found = {member.hex(): int.from_bytes(value, "big") for member, value in moments.items()}
+    return {member: at for member, at in found.items() if at >= earliest}
 
 
 def _reading(

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from services.backends.redis_key import Keys
+from services.backends.redis_key import Keys, Pair
 from services.backends.redis_script import Argument
-from visits.counters import DAY_MS, MINUTE_MS
+from visits.counters import COUNTER_MAX, DAY_MS, MINUTE_MS
 from visits.fence import Fence
 from visits.fold import ONLINE_MINUTES_MAX
 from visits.page import OTHER
@@ -55,9 +55,9 @@ class Call:
         """Add an operation or a query on a key; no bytes in its payload, which the scripts cannot read."""
         self._operations.append((name, self.declare(key), payload))
 
-    def add_bytes(self, name: str, key: str, part: bytes) -> None:
-        """Add an operation or a query whose payload is bytes: it says where they begin, counted from 1, and how many they are."""
-        self.add(name, key, (self._length + 1, len(part)))
+    def add_bytes(self, name: str, key: str, part: bytes, *more: object) -> None:
+        """Add an operation or a query on bytes: its payload says where they begin, counted from 1, how many they are, and more."""
+        self.add(name, key, (self._length + 1, len(part), *more))
         self._parts.append(part)
         self._length += len(part)
 
@@ -106,21 +106,22 @@ def apply_call(keys: Keys, batch: Batch) -> Call:
         keys, batch.generation, _encoder.encode(batch.parameters), before.log_id, before.position, before.fingerprint,
         after.position, after.fingerprint, batch.as_of, batch.log_time, _encoder.encode(batch.id_window),
     )  # fmt: skip
-    for key in (keys.ids, keys.cursors):
+    for key in (keys.turns, keys.ids):
         call.declare(key)
     _remove_pages(call, keys, batch)
     _add_amounts(call, keys, batch)
     for site, entries in batch.ledger.items():
-        texts = {name: entry.decode() for name, entry in entries.items()}
-        call.add("set", keys.ledger(site), texts)
+        texts = [entry.decode() for entry in entries.values()]
+        call.add("set", keys.ledger(site), (list(entries), texts))
     for site, seen in batch.seen.items():
-        call.add_bytes("note", keys.seen(site), _moments(seen))
-        call.add("sweep", keys.seen(site), batch.seen_before)
+        _note(call, keys.seen(site), seen, batch.seen_before - 1)
         call.add_bytes("recent", keys.online(site), _by_moment(seen))
         call.add("fade", keys.online(site), batch.log_time - ONLINE_KEPT_MS)
     if batch.ids:
-        call.add_bytes("note", keys.ids, _moments(batch.ids))
+        call.add_bytes("remember", keys.ids, _moments(batch.ids))
         call.add_bytes("queue", keys.id_queue, queued(batch.ids, batch.log_time))
+    if batch.ids_again:
+        call.add("again", keys.turns, batch.log_time)
     call.add("expire", keys.id_queue, batch.ids_known_after)
     sites = sorted(batch.sites)
     if sites:
@@ -138,28 +139,29 @@ def _remove_pages(call: Call, keys: Keys, batch: Batch) -> None:
 
 def _add_amounts(call: Call, keys: Keys, batch: Batch) -> None:
     for site, amounts in batch.counters.items():
-        call.add("add", keys.counters(site), amounts)
+        call.add("add", keys.counters(site), _columns(amounts))
     for site, amounts in batch.pages.items():
-        _add_pages(call, keys.pages(site), amounts, batch.pages_gone.get(site, []))
+        gone, before = batch.pages_gone.get(site, []), batch.pages_before.get(site, {})
+        _add_pages(call, keys.pages(site), amounts, gone, before)
     tables: dict[str, int] = {}
     for site, by_day in batch.page_days.items():
         for day, amounts in by_day.items():
             gone = batch.page_days_gone.get(site, {}).get(day, [])
-            _add_pages(call, keys.page_day(site, day), amounts, gone)
+            _add_pages(call, keys.page_day(site, day), amounts, gone, {})
             tables[f"{site}:{day}"] = day
     if tables:
         call.add("score", keys.days, tables)
     for site, amounts in batch.books.items():
-        call.add("add", keys.books(site), amounts)
+        call.add("add", keys.books(site), _columns(amounts))
 
 
 def state_call(keys: Keys, generation: int, wanted: Wanted, days: range) -> Call:
     """Return the call that reads what a fold wants, in the order `read_state` takes the replies."""
     call = Call(keys, generation)
     if wanted.ids:
-        call.add_bytes("members", keys.ids, b"".join(wanted.ids))
+        call.add_bytes("moments", keys.ids, b"".join(wanted.ids))
     for site, pseudonyms in wanted.seen.items():
-        call.add_bytes("members", keys.seen(site), b"".join(pseudonyms))
+        _ask_moments(call, keys, keys.seen(site), pseudonyms)
     for site, pages in wanted.pages.items():
         call.add("hlen", keys.pages(site))
         if site in wanted.whole_pages:
@@ -182,9 +184,9 @@ def read_state(head: Head, wanted: Wanted, days: range, replies: list[Any]) -> S
     state = State(head)
     left = iter(replies)
     if wanted.ids:
-        state.ids = _read_moments(wanted.ids, next(left))
-    for site, pseudonyms in wanted.seen.items():
-        state.seen[site] = _read_moments(pseudonyms, next(left))
+        state.ids = _read_moments(next(left))
+    for site in wanted.seen:
+        state.seen[site] = _read_moments(next(left))
     for site, pages in wanted.pages.items():
         state.page_counts[site] = next(left)
         reply = next(left)
@@ -215,15 +217,38 @@ def amounts_of(reply: list[bytes]) -> dict[str, int]:
     return {reply[i].decode(): int(reply[i + 1]) for i in range(0, len(reply), 2)}
 
 
-def _add_pages(call: Call, key: str, amounts: dict[str, int], gone: list[str]) -> None:
-    """Add views to pages; a page removed in the same step begins anew."""
-    removed = set(gone) - {OTHER}
-    anew = {page: n for page, n in amounts.items() if page in removed}
-    kept = {page: n for page, n in amounts.items() if page not in removed} if anew else amounts
-    if anew:
-        call.add("set", key, anew)
-    if kept:
-        call.add("add", key, kept)
+def _add_pages(
+    call: Call, key: str, amounts: dict[str, int], gone: list[str], before: dict[str, int]
+) -> None:
+    """Add views to pages: as a sum where it is known what there was; a page removed in the same step begins anew."""
+    sums: dict[str, int] = {}
+    added = amounts
+    if before:
+        added = {}
+        for page, n in amounts.items():
+            was = before.get(page)
+            if was is None or was + n > COUNTER_MAX:
+                added[page] = n
+            else:
+                sums[page] = was + n
+    for page in gone:
+        if page != OTHER and page in amounts:
+            added = {name: n for name, n in added.items() if name != page}
+            sums[page] = amounts[page]
+    if sums:
+        call.add("sum", key, _columns(sums))
+    if added:
+        call.add("add", key, _columns(added))
+
+
+def _columns(amounts: dict[str, int]) -> tuple[list[str], list[int]]:
+    return list(amounts), list(amounts.values())
+
+
+def _note(call: Call, pair: Pair, table: Mapping[bytes, int], forgotten: int) -> None:
+    """Set moments of members; those up to `forgotten` are known no more."""
+    more = (call.declare(pair.second), pair.turn, forgotten, max(table.values()))
+    call.add_bytes("note", pair.first, _moments(table), *more)
 
 
 def _moments(table: Mapping[bytes, int]) -> bytes:
@@ -231,9 +256,15 @@ def _moments(table: Mapping[bytes, int]) -> bytes:
     return b"".join([member + at.to_bytes(MOMENT_BYTES, "big") for member, at in table.items()])
 
 
-def _by_moment(table: Mapping[bytes, int]) -> bytes:
-    """Lay moments of 13 digits and their members of 8 bytes side by side."""
-    return b"".join([b"%013d%b" % (at, member) for member, at in table.items()])
+def turn_of(written: int, newest: int, newest_of_other: int) -> bytes:
+    """Return the state of a pair of tables, as `apply.lua` keeps it."""
+    moments = (newest.to_bytes(MOMENT_BYTES, "big"), newest_of_other.to_bytes(MOMENT_BYTES, "big"))
+    return bytes([written]) + b"".join(moments)
+
+
+def newest_of(turn: bytes | None) -> int:
+    """Return the newest moment in the table that is written; 0 where there is no state yet."""
+    return 0 if turn is None else int.from_bytes(turn[1 : 1 + MOMENT_BYTES], "big")
 
 
 def queued(members: Iterable[bytes], at: int) -> bytes:
@@ -241,14 +272,20 @@ def queued(members: Iterable[bytes], at: int) -> bytes:
     return at.to_bytes(MOMENT_BYTES, "big") + b"".join(members)
 
 
-def _read_moments(
-    members: Sequence[bytes], replies: Iterable[list[bytes | None]]
-) -> dict[bytes, int]:
-    return {
-        member: int.from_bytes(value, "big")
-        for member, value in zip(members, chain.from_iterable(replies), strict=True)
-        if value is not None
-    }
+def _by_moment(table: Mapping[bytes, int]) -> bytes:
+    """Lay moments of 13 digits and their members of 8 bytes side by side."""
+    return b"".join([b"%013d%b" % (at, member) for member, at in table.items()])
+
+
+def _ask_moments(call: Call, keys: Keys, pair: Pair, members: Sequence[bytes]) -> None:
+    more = (call.declare(pair.second), call.declare(keys.turns), pair.turn)
+    call.add_bytes("moments", pair.first, b"".join(members), *more)
+
+
+def _read_moments(reply: list[bytes]) -> dict[bytes, int]:
+    """Read members and moments; where a member stands twice, the latter holds."""
+    left = iter(reply)
+    return {member: int.from_bytes(value, "big") for member, value in zip(left, left, strict=True)}
 
 
 def read_amounts(names: Sequence[str], replies: Iterable[list[bytes | None]]) -> dict[str, int]:

@@ -163,6 +163,14 @@ class RedisGenerations(RedisStore):
     ) -> AsyncIterator[dict[Any, Any]]:
         """Yield a table by HSCAN."""
         keys = Keys(partition, generation)
+        if table is Table.SEEN:
+            older, newer = await self._older_and_newer(keys, site)
+            async for some in self._scan_hash(older):
+                held = some | await self._fields(newer, list(some))
+                yield {name: _value(table, value) for name, value in held.items()}
+            async for some in self._scan_hash(newer):
+                yield {name: _value(table, value) for name, value in some.items()}
+            return
         if table is not Table.PAGE_DAYS:
             async for some in self._scan_hash(_key(keys, table, site)):
                 yield {_name(table, name): _value(table, value) for name, value in some.items()}
@@ -186,7 +194,11 @@ class RedisGenerations(RedisStore):
                 values = await self._fields(keys.page_day(site, day), pages)
                 found |= {(day, page): int(views) for page, views in values.items()}
             return found
-        values = await self._fields(_key(keys, table, site), names)
+        if table is Table.SEEN:
+            older, newer = await self._older_and_newer(keys, site)
+            values = await self._fields(older, names) | await self._fields(newer, names)
+        else:
+            values = await self._fields(_key(keys, table, site), names)
         return {name: _value(table, value) for name, value in values.items()}
 
     @reads
@@ -214,13 +226,7 @@ class RedisGenerations(RedisStore):
                 entry = {f"{site}:{day}": day}
                 await self._call(lambda entry=entry: self._client.zadd(keys.days, entry), keys.days)
         elif table is Table.SEEN:
-            await self._put(keys.seen(site), {name: _moment(at) for name, at in rows.items()})
-            listed = {
-                name: at for name, at in rows.items() if at > head.log_time - batches.ONLINE_KEPT_MS
-            }
-            if listed:
-                online = keys.online(site)
-                await self._call(lambda: self._client.zadd(online, listed), online)
+            await self._load_seen(keys, site, rows, head.log_time)
         else:
             await self._put(_key(keys, table, site), rows)
 
@@ -310,6 +316,19 @@ class RedisGenerations(RedisStore):
     async def _put(self, key: str, rows: Rows) -> None:
         await self._call(lambda: self._client.hset(key, mapping=dict(rows)), key)
 
+    async def _load_seen(self, keys: Keys, site: str, rows: Rows, log_time: int) -> None:
+        """Put readers into the first table of their pair; the second one is empty and has its turn once they are forgotten."""
+        pair = keys.seen(site)
+        await self._put(pair.first, {name: _moment(at) for name, at in rows.items()})
+        turn = await self._call(lambda: self._client.hget(keys.turns, pair.turn), keys.turns)
+        newest = max([batches.newest_of(turn), *rows.values()])
+        put = {pair.turn: batches.turn_of(0, newest, log_time)}
+        await self._call(lambda: self._client.hset(keys.turns, mapping=put), keys.turns)
+        listed = {name: at for name, at in rows.items() if at > log_time - batches.ONLINE_KEPT_MS}
+        if listed:
+            online = keys.online(site)
+            await self._call(lambda: self._client.zadd(online, listed), online)
+
     async def _load_ids(self, keys: Keys, rows: Rows) -> None:
         await self._put(keys.ids, {name: _moment(at) for name, at in rows.items()})
         queued = [
@@ -342,7 +361,6 @@ def _key(keys: Keys, table: Table, site: str) -> str:
         Table.PAGES: keys.pages,
         Table.BOOKS: keys.books,
         Table.LEDGER: keys.ledger,
-        Table.SEEN: keys.seen,
     }[table](site)
 
 

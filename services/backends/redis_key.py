@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 META = "vc:meta"
 
 BACKED_UP_AT = "vc:backed-up-at"
@@ -9,9 +11,9 @@ BACKED_UP_AT = "vc:backed-up-at"
 
 TYPES = {
     "head": "hash",
+    "turns": "hash",
     "ids": "hash",
     "id-queue": "list",
-    "cursors": "hash",
     "sites": "set",
     "days": "zset",
     "c": "hash",
@@ -55,6 +57,23 @@ def salt(day: str) -> str:
     return f"vc:salt:{day}"
 
 
+class Pair(NamedTuple):
+    """Two hashes member → moment that take turns: one is written until all that the other holds is forgotten.
+
+    Attributes:
+        turn: the field of `Keys.turns` that says whose turn it is.
+    """
+
+    turn: str
+    first: str
+    second: str
+
+    @property
+    def tables(self) -> tuple[str, str]:
+        """Return both keys."""
+        return self.first, self.second
+
+
 class Keys:
     """The keys of one generation of one partition."""
 
@@ -63,23 +82,23 @@ class Keys:
         self.prefix = f"vc:{{{partition}}}:g{generation}"
         self.pointer = pointer(partition)
         self.head = f"{self.prefix}:head"
+        self.turns = f"{self.prefix}:turns"
         self.ids = f"{self.prefix}:ids"
         self.id_queue = f"{self.prefix}:id-queue"
-        self.cursors = f"{self.prefix}:cursors"
         self.sites = f"{self.prefix}:sites"
         self.days = f"{self.prefix}:days"
 
     def of_site(self, site: str) -> list[str]:
         """Return all keys of a site but those by day."""
         return [
-            self.counters(site), self.pages(site), self.books(site), self.ledger(site), self.seen(site),
-            self.online(site),
+            self.counters(site), self.pages(site), self.books(site), self.ledger(site),
+            *self.seen(site).tables, self.online(site),
         ]  # fmt: skip
 
     @property
     def of_partition(self) -> list[str]:
         """Return the keys that are no site's."""
-        return [self.head, self.ids, self.id_queue, self.cursors, self.sites, self.days]
+        return [self.head, self.turns, self.ids, self.id_queue, self.sites, self.days]
 
     def counters(self, site: str) -> str:
         """Return the hash field → amount."""
@@ -101,13 +120,16 @@ class Keys:
         """Return the hash delta id → entry."""
         return f"{self.prefix}:l:{site}"
 
-    def seen(self, site: str) -> str:
-        """Return the hash pseudonym → moment last seen."""
-        return f"{self.prefix}:s:{site}"
+    def seen(self, site: str) -> Pair:
+        """Return the pair of hashes pseudonym → moment last seen."""
+        return self._pair(f"s:{site}")
 
     def online(self, site: str) -> str:
         """Return the sorted set of the pseudonyms seen lately by the moment last seen."""
         return f"{self.prefix}:o:{site}"
+
+    def _pair(self, name: str) -> Pair:
+        return Pair(name, f"{self.prefix}:{name}:0", f"{self.prefix}:{name}:1")
 
 
 class ShadowKeys(Keys):

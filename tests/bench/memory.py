@@ -15,7 +15,7 @@ import uvloop
 
 from services.backends.redis import RedisStore
 from services.backends.redis_batch import ONLINE_KEPT_MS
-from services.backends.redis_key import Keys
+from services.backends.redis_key import Keys, Pair
 from tests.support.bench import Bench
 from tests.support.redis import RedisServer
 from visits.counters import DAY_MS, METRIC_LETTER, Metric
@@ -141,7 +141,7 @@ class Writer:
         self,
         bench: Bench,
         name: str,
-        key: str,
+        key: str | Pair,
         count: int,
         of: str,
         smallest: float,
@@ -149,7 +149,7 @@ class Writer:
     ) -> None:
         """Take down what one entry of a table takes."""
         with self._server.client() as client:
-            size = client.memory_usage(key, samples=0)
-        assert isinstance(size, int)
+            keys = [key] if isinstance(key, str) else key.tables
+            size = sum(int(client.memory_usage(each, samples=0) or 0) for each in keys)
         setup = f"{of}; smallest conceivable {smallest:,.0f}"
         bench.record(f"bytes a {name}", size / count, "B", setup=setup, at_most=at_most)

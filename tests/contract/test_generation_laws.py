@@ -235,6 +235,24 @@ async def test_a_copy_stands_still_while_counting_goes_on(store: CounterStore) -
     assert (await generations.overview(0)).live == live.live
 
 
+async def test_a_moment_moved_back_holds_in_every_generation(store: CounterStore) -> None:
+    """What was set last of a reader is what is scanned, looked up and copied, whichever table it was set in."""
+    await store.begin(0, LOG_ID, SMALL)
+    reader, later = b"reader-a", NOON + SMALL.seen_ms + 2
+    moments = [{b"reader-b": NOON}, {reader: later}, {reader: later - 5, b"reader-c": later + 1}]
+    for record, seen in zip(LOG, moments, strict=False):
+        batch = await decide(store, [record])
+        batch.log_time, batch.seen = max(seen.values()), {"a": seen}
+        assert await store.apply(0, batch) == Applied()
+    generations = store.generations()
+    head = await generations.freeze(0, NOW)
+    assert head is not None
+    for number in ((await generations.overview(0)).live, head.generation):
+        assert (await everything(generations, number))["seen a"][reader] == later - 5
+        found = await generations.look_up(0, number, Table.SEEN, "a", [reader, b"reader-z"])
+        assert found == {reader: later - 5}
+
+
 async def test_rows_are_looked_up_by_name(store: CounterStore) -> None:
     """Of every table, and what is not there is left out."""
     await fill(store, LOG)

@@ -297,7 +297,7 @@ async def test_a_wrong_type_stops_before_anything_is_written(
         keys = {
             "list on counters": "vc:{0}:g1:c:a",
             "text in a counter": "vc:{0}:g1:c:a",
-            "string on seen": "vc:{0}:g1:s:a",
+            "string on seen": "vc:{0}:g1:s:a:1",
         }
         key = keys[planted]
         if planted.startswith("list"):
@@ -423,3 +423,55 @@ async def test_an_account_is_of_one_moment_and_one_site(store: CounterStore) -> 
     async for some in store.scan_counters(0, "a"):
         scanned_counters |= some
     assert scanned_counters == batch.counters["a"]
+
+
+async def test_a_moment_moved_back_holds_over_the_later_one(store: CounterStore) -> None:
+    """What was set last is read back, however often the tables of moments took turns meanwhile."""
+    head = await store.begin(0, LOG_ID, SMALL)
+    reader, others = b"reader-a", [b"%08d" % n for n in range(8)]
+    later = NOON + SMALL.seen_ms + 2
+    moments = [NOON, later, later - 5, later + 7, later - 7]
+    log_times = [NOON, later, later + 1, later + 7, later + 8]
+    log = as_log([view(id=f"event-{n:03d}") for n in range(len(moments))])
+    for record, other, at, log_time in zip(log, others, moments, log_times, strict=False):
+        batch = await decide(store, [record])
+        batch.log_time, batch.seen = log_time, {"a": {reader: at, other: log_time}}
+        assert await store.apply(0, batch) == Applied()
+        state = await store.read_state(0, head.generation, Wanted(seen={"a": [reader, *others]}))
+        assert state is not None
+        assert state.seen["a"][reader] == at
+        assert state.seen["a"][other] == log_time
+
+
+async def test_forgotten_ids_and_readers_leave_the_server(
+    redis_store: CounterStore, redis_server: RedisServer
+) -> None:
+    """Ids go with their batch; a table of readers is dropped whole once all in it is forgotten."""
+    await redis_store.begin(0, LOG_ID, SMALL)
+    step = SMALL.seen_ms // 4
+    records = [view(NOON + n * step, id=f"event-{n:03d}", visitor=f"{n:016x}") for n in range(40)]
+    for n, record in enumerate(as_log(records)):
+        assert await redis_store.apply(0, await decide(redis_store, [record])) == Applied()
+        with redis_server.client() as client:
+            seen = sum(client.hlen(f"vc:{{0}}:g1:s:a:{side}") for side in (0, 1))
+            assert client.hlen("vc:{0}:g1:ids") == client.llen("vc:{0}:g1:id-queue") == 1
+        assert min(n + 1, 4) <= seen <= 10
+
+
+async def test_an_id_remembered_again_outlives_its_first_time(store: CounterStore) -> None:
+    """What is forgotten of an id is its first time; the second one is known for a whole window."""
+    await store.begin(0, LOG_ID, SMALL)
+    window, minute = SMALL.id_window_ms, 60_000
+    # The first batch is forgotten only after the second one came: it reaches on to where its last record was received.
+    first = [view(NOON, id="event-aaa"), view(NOON + 30 * minute, id="event-bbb")]
+    second = [view(NOON + window + minute, id="event-aaa")]
+    third = [view(NOON + window + 40 * minute, id="event-ccc")]
+    last = [view(NOON + window + 50 * minute, id="event-aaa")]
+    position = 0
+    for records in (first, second, third, last):
+        log = as_log(records, position)
+        assert await store.apply(0, await decide(store, log)) == Applied()
+        position += len(records)
+    assert (await store.read_books(0, "a")) | {} == {
+        "counted": 4, "duplicate": 1, "2026-11-24:counted": 4, "2026-11-24:duplicate": 1,
+    }  # fmt: skip

@@ -101,7 +101,7 @@ def plants() -> dict[str, Callable[[redis.Redis], Undo]]:
         ("pages of a day", lambda k, s: retyped(k.page_day(s, day_number(DAY)))),
         ("books", lambda k, s: retyped(k.books(s))),
         ("ledger", lambda k, s: retyped(k.ledger(s))),
-        ("seen", lambda k, s: retyped(k.seen(s))),
+        ("seen", lambda k, s: retyped(k.seen(s).first)),
         ("online", lambda k, s: retyped(k.online(s))),
         ("ids", lambda k, _: retyped(k.ids)),
         ("queue of ids", lambda k, _: retyped(k.id_queue)),
