@@ -1,8 +1,8 @@
 """One aggregator process on Redis: events a second, and the CPU time of both, at few and many sites, pages and days.
 
 The aggregator's own loop reads a log in memory (16 partitions, records as they stand in Kafka) that is far ahead of it, so every
-figure is one of catching up: fetch, decode, read the state, fold, apply. Redis has its append-only file on. A site lies in one
-partition, so one site is one partition at work. What Kafka's client takes comes on top: `replay` has it.
+figure is one of catching up: fetch, decode, read the state, fold, apply. Redis has its append-only file on, and 100,000 readers of the
+days before. A site lies in one partition, so one site is one partition at work. What Kafka's client takes comes on top: `replay` has it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 from typing import NamedTuple
 
+import redis
 import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
@@ -39,7 +40,7 @@ EVENTS_A_SECOND = 40_000
 PROMISED = 130_000
 
 HISTORY = """
-local days, first = tonumber(ARGV[1]), tonumber(ARGV[2])
+local days, first, readers = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 for day = first - days, first - 1 do
   local fields = {}
   for _, metric in ipairs({ 'v', 's', 'p' }) do
@@ -52,8 +53,18 @@ for day = first - days, first - 1 do
   end
   redis.call('HSET', KEYS[1], unpack(fields))
 end
+for reader = 1, readers do
+  local member = struct.pack('>I4I4', math.random(0, 2147483647), math.random(0, 2147483647))
+  redis.call('HSET', KEYS[2], member, struct.pack('>I6', (first - 1) * 86400000 + reader))
+end
 """
-"""Gives a site days of history, by hour and by day."""
+"""Gives a site days of history, by hour and by day, and the readers of the days before."""
+
+READERS_BEFORE = 100_000
+"""Of all sites together."""
+
+COMMANDS = ("hmget", "hset", "hdel", "zadd")
+"""Of what Redis does within a script, what takes longest."""
 
 
 class Size(NamedTuple):
@@ -124,7 +135,12 @@ class Counted:
         with server.client() as client:
             for site in counted._workload.sites:
                 keys = Keys(partition_of(site, PARTITIONS), 1)
-                client.eval(HISTORY, 1, keys.counters(site), str(size.days), str(START // DAY_MS))
+                readers = READERS_BEFORE // size.sites
+                client.eval(
+                    HISTORY, 2, keys.counters(site), keys.seen(site).second, str(size.days),
+                    str(START // DAY_MS), str(readers),
+                )  # fmt: skip
+            _rewrite(client)
         return counted
 
     async def count(self, count: int) -> None:
@@ -135,15 +151,29 @@ class Counted:
     async def measure(self, bench: Bench, count: int) -> None:
         """Count views that are all there already."""
         await self._append(self._draw(count))
+        with self._server.client() as client:
+            client.config_resetstat()
         seconds, cpu_seconds, redis_cpu_seconds = await self._catch_up()
         setup = str(self._size)
         bench.record("events counted", count / seconds, "/s", setup=setup, at_least=PROMISED)
         bench.record("CPU an event, aggregator", cpu_seconds / count * 1e6, "µs", setup=setup)
         bench.record("CPU an event, Redis", redis_cpu_seconds / count * 1e6, "µs", setup=setup)
+        for name, in_redis_us in self._scripts().items():
+            bench.record(f"time an event in Redis, {name}", in_redis_us / count, "µs", setup=setup)
 
     async def close(self) -> None:
         """Close the store."""
         await self._store.close()
+
+    def _scripts(self) -> dict[str, float]:
+        """Return how long Redis was in scripts since the statistics were reset, in microseconds, by what it did there."""
+        with self._server.client() as client:
+            found: dict[str, dict[str, float]] = client.info("commandstats")
+        taken = {name.removeprefix("cmdstat_"): each["usec"] for name, each in found.items()}
+        commands = {name.upper(): taken.get(name, 0.0) for name in COMMANDS}
+        others = sum(taken.values()) - taken["evalsha"] - sum(commands.values())
+        lua = taken["evalsha"] - sum(commands.values()) - others
+        return commands | {"other commands": others, "Lua around them": lua}
 
     def _draw(self, count: int) -> dict[int, list[tuple[bytes, bytes]]]:
         drawn: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
@@ -181,3 +211,18 @@ class Counted:
         aggregator.stop()
         await running
         return taken
+
+
+def _rewrite(client: redis.Redis) -> None:
+    """Let Redis write its append-only file anew now: the history came at once, and its rewrite belongs to no measurement."""
+    _until_written(client)
+    client.bgrewriteaof()
+    _until_written(client)
+
+
+def _until_written(client: redis.Redis) -> None:
+    while True:
+        found = client.info("persistence")
+        if not found["aof_rewrite_in_progress"] and not found["aof_rewrite_scheduled"]:
+            return
+        time.sleep(0.05)

@@ -33,13 +33,13 @@ def run(bench: Bench) -> None:
     """Write the log once, count it once a round into an empty store."""
     records = round(bench.seconds * RECORDS_A_SECOND)
     with KafkaCluster(bench.directory / "kafka") as kafka:
-        uvloop.run(_write(kafka, records))
+        uvloop.run(write(kafka, records))
         for number in bench.rounds():
             with RedisServer(bench.directory / f"redis-{number}") as redis:
                 _replay(bench, kafka, redis, records)
 
 
-async def _write(kafka: KafkaCluster, records: int) -> None:
+async def write(kafka: KafkaCluster, records: int) -> None:
     """Put the records into the topic, as large batches."""
     log = await KafkaLog(kafka.bootstrap, "page-views", partitions=PARTITIONS).open()
     workload = Workload(SITES, PAGES)
