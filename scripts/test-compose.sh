@@ -5,7 +5,7 @@
 #
 # Needs a Docker engine with Compose. Where none answers, and ENGINE_KIT names a folder with install-docker.sh,
 # docker-up.sh, docker-down.sh and local-base-images.sh, these install and start one and make base images from packages, for
-# machines that reach no image registry. Without either it says so: exit status 3.
+# machines that reach no image registry. Without either, or where they cannot, it says so: exit status 3.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,19 +26,23 @@ clean_up() {
 }
 trap clean_up EXIT
 
+not_run() {
+  echo "THE COMPOSE TEST WAS NOT RUN: $1."
+  exit "$NOT_RUN"
+}
+
 if ! answers; then
   if [ -z "$kit" ] || ! [ -x "$kit/docker-up.sh" ]; then
-    echo "THE COMPOSE TEST WAS NOT RUN: no Docker engine answers${kit:+, and there is no engine kit at $kit}."
-    exit "$NOT_RUN"
+    not_run "no Docker engine answers${kit:+, and there is no engine kit at $kit}"
   fi
   echo "Preparing a Docker engine from packages"
-  timeout 300 "$kit/install-docker.sh"
+  timeout 300 "$kit/install-docker.sh" || not_run "the kit installed no engine"
   is_ours=1
-  timeout 60 "$kit/docker-up.sh"
+  timeout 60 "$kit/docker-up.sh" || not_run "the kit's engine did not start"
 fi
 if [ -n "$kit" ] && [ -x "$kit/local-base-images.sh" ]; then
   echo "Preparing base images from packages"
-  GRAFANA_STUB=1 timeout 420 "$kit/local-base-images.sh" --compose docker-compose.yml
+  GRAFANA_STUB=1 timeout 420 "$kit/local-base-images.sh" --compose docker-compose.yml || not_run "the kit made no base images"
 fi
 COMPOSE_TEST_PROJECT=$PROJECT timeout --kill-after=150 --signal=INT "$SECONDS_MAX" \
   .venv/bin/python -m pytest -m compose tests/compose --durations=10 "$@"
