@@ -10,7 +10,7 @@ from fastapi import Query, Request, Response
 from msgspec import Struct
 
 from services.api.answer import Told, negotiated
-from services.api.lane import Kept, Lane
+from services.api.lane import PATIENCE_SECONDS, Kept, Lane
 from services.api.ledger import entries_of
 from services.api.parameter import FormatName
 from services.api.reading import STALE_MS, Readings, starting
@@ -119,9 +119,10 @@ class BalanceRoutes:
         )
         return negotiated(request, form, kept, days, told)
 
-    async def closed(self, site: Site) -> Kept[Balance]:
+    async def closed(self, site: Site, patience_seconds: float = PATIENCE_SECONDS) -> Kept[Balance]:
         """Return the closed books, as they are kept for all who ask; raises as `Lane.get`."""
-        return await self._lane.get((site.id, str(site.zone)), lambda: self._close(site))
+        key = (site.id, str(site.zone))
+        return await self._lane.get(key, lambda: self._close(site), patience_seconds)
 
     async def close(self) -> None:
         """End what is being read."""

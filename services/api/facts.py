@@ -105,12 +105,15 @@ class FactFinder:
         intervals = (Interval.HOUR, Interval.DAY, Interval.MONTH)
         (ranking, ledger, balance), pasts = await asyncio.gather(
             asyncio.gather(
-                _in_time(self._top.ranking(site, Window.MONTH)),
-                _in_time(self._ledger.entries(site)),
-                _in_time(self._balance.closed(site)),
+                _if_there(self._top.ranking(site, Window.MONTH, PIECE_SECONDS)),
+                _if_there(self._ledger.entries(site, PIECE_SECONDS)),
+                _if_there(self._balance.closed(site, PIECE_SECONDS)),
             ),
             asyncio.gather(
-                *[_in_time(self._history.past(site, metric, interval)) for interval in intervals]
+                *[
+                    _if_there(self._history.past(site, metric, interval, None, None, PIECE_SECONDS))
+                    for interval in intervals
+                ]
             ),
         )
         return Facts(answers, dict(zip(intervals, pasts, strict=True)), ranking, ledger, balance)
@@ -130,8 +133,8 @@ class FactFinder:
         (ranking, ledger, balance), days, before = await asyncio.gather(
             asyncio.gather(
                 self._ranking_since(site, since, last),
-                _in_time(self._ledger.entries(site)),
-                _in_time(self._balance.closed(site)),
+                _if_there(self._ledger.entries(site, PIECE_SECONDS)),
+                _if_there(self._balance.closed(site, PIECE_SECONDS)),
             ),
             self._sums(site, Interval.DAY, first, last),
             self._sums(site, Interval.MONTH, month_before.replace(day=1), month_before),
@@ -150,7 +153,9 @@ class FactFinder:
 
     async def _ranking_since(self, site: Site, first: date, last: date) -> Ranking | None:
         return (
-            await _in_time(self._top.ranking_between(site, first, last)) if first <= last else None
+            await _if_there(self._top.ranking_between(site, first, last, PIECE_SECONDS))
+            if first <= last
+            else None
         )
 
     async def _sums(
@@ -159,15 +164,17 @@ class FactFinder:
         """Return the series of every metric."""
         start, end = first.isoformat(), last.isoformat()
         pasts = await asyncio.gather(
-            *[_in_time(self._history.past(site, metric, interval, start, end)) for metric in Metric]
+            *[
+                _if_there(self._history.past(site, metric, interval, start, end, PIECE_SECONDS))
+                for metric in Metric
+            ]
         )
         return dict(zip(Metric, pasts, strict=True))
 
 
-async def _in_time(answer: Awaitable[Kept[T]]) -> T | None:
-    """Return what a lane has, or `None` where it cannot be had in `PIECE_SECONDS`."""
+async def _if_there(answer: Awaitable[Kept[T]]) -> T | None:
+    """Return what a lane has, also the last good one, or `None` where there is none yet."""
     try:
-        async with asyncio.timeout(PIECE_SECONDS):
-            return (await answer).value
-    except (TimeoutError, ProblemError, UnavailableError, PartitionStoppedError):
+        return (await answer).value
+    except (ProblemError, UnavailableError, PartitionStoppedError):
         return None

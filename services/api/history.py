@@ -10,7 +10,7 @@ from fastapi import Query, Request, Response
 from msgspec import Struct
 
 from services.api.answer import Told, negotiated
-from services.api.lane import Kept, Lane
+from services.api.lane import PATIENCE_SECONDS, Kept, Lane
 from services.api.parameter import FormatName, MetricName
 from services.api.reading import STALE_MS, Readings, starting
 from services.api.table import Cell, as_csv
@@ -97,6 +97,7 @@ class HistoryRoutes:
         interval: Interval,
         start: str | None = None,
         end: str | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> Kept[Past]:
         """Return a series as it is kept for all who ask; `start` and `end` as the route takes them.
 
@@ -107,7 +108,9 @@ class HistoryRoutes:
         asked = _asked(site, interval, start, end, now_ms())
         # A range that is still running is the same question a moment later.
         key = (site.id, str(site.zone), metric, interval, start, end)
-        return await self._lane.get(key, lambda: self._read(site, metric, interval, asked))
+        return await self._lane.get(
+            key, lambda: self._read(site, metric, interval, asked), patience_seconds
+        )
 
     async def close(self) -> None:
         """End what is being read."""

@@ -67,11 +67,21 @@ class Lane(Generic[T]):
         self._kept: OrderedDict[Hashable, Kept[T]] = OrderedDict()
         self._under_way: dict[Hashable, asyncio.Task[Kept[T]]] = {}
 
-    async def get(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> Kept[T]:
+    async def get(
+        self,
+        key: Hashable,
+        make: Callable[[], Awaitable[T]],
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> Kept[T]:
         """Return the answer kept under `key`, or the one that `make` draws up; the last good one where that fails or takes long.
 
+        Args:
+            key: what is asked.
+            make: draws it up.
+            patience_seconds: how long this one waits.
+
         Raises:
-            ProblemError: there is no answer yet, and it takes longer than `PATIENCE_SECONDS`, or too many wait.
+            ProblemError: there is no answer yet, and it takes longer than that, or too many wait.
             UnavailableError: there is no answer yet, and the store is away.
         """
         kept = self._kept.get(key)
@@ -83,7 +93,7 @@ class Lane(Generic[T]):
                 raise _busy()
             task = self._under_way[key] = asyncio.create_task(self._draw_up(key, make))
             task.add_done_callback(lambda _task: self._forget_task(key))
-        await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+        await asyncio.wait({task}, timeout=patience_seconds)
         if not task.done():
             if kept is None:
                 raise _busy()

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import Request, Response
 
 from services.api.answer import Told, negotiated
-from services.api.lane import Kept, Lane
+from services.api.lane import PATIENCE_SECONDS, Kept, Lane
 from services.api.parameter import FormatName
 from services.api.reading import Readings
 from services.api.table import as_csv
@@ -52,9 +52,12 @@ class LedgerRoutes:
         )
         return negotiated(request, form, kept, None, told)
 
-    async def entries(self, site: Site) -> Kept[tuple[LedgerEntry, ...]]:
+    async def entries(
+        self, site: Site, patience_seconds: float = PATIENCE_SECONDS
+    ) -> Kept[tuple[LedgerEntry, ...]]:
         """Return the ledger in log order, as it is kept for all who ask; raises as `Lane.get`."""
-        return await self._lane.get((site.id, str(site.zone)), lambda: self._read(site))
+        key = (site.id, str(site.zone))
+        return await self._lane.get(key, lambda: self._read(site), patience_seconds)
 
     async def close(self) -> None:
         """End what is being read."""

@@ -13,7 +13,13 @@ from services.api.definitions import definitions
 from services.api.facts import FactFinder, Facts
 from services.api.history import Past, points
 from services.api.lane import Lane
-from services.api.page_format import grouped, month_text, period_mark, period_text
+from services.api.page_format import (
+    grouped,
+    moment_text,
+    month_text,
+    period_mark,
+    period_text,
+)
 from services.api.page_words import (
     COUNTERS,
     DATA,
@@ -28,6 +34,7 @@ from services.api.reading import Answer, Readings, tag_of
 from services.api.record import ledger_lines, listed_pages, record_day
 from services.api.rendering import HTML_TYPE, render
 from services.api.report import first_of_month, month_values
+from services.api.top import Ranking
 from services.runtime.panel import CAPTION, Language, note, panel_lines
 from services.runtime.site import Site
 from visits.counters import Metric
@@ -114,7 +121,7 @@ class SiteRoutes:
 def _rendered(template: str, values: dict[str, Any]) -> Page:
     """Return a page with its tag, which follows all that is told but the moment of telling."""
     # A site as a value is told apart by where it lies in memory; its settings stand in the definitions.
-    untold = {"note", "made", "site"}
+    untold = {"note", "made", "moments", "site"}
     told = {name: value for name, value in values.items() if name not in untold}
     return Page(render(template, **values), tag_of(f"{template}{told!r}"))
 
@@ -122,6 +129,11 @@ def _rendered(template: str, values: dict[str, Any]) -> Page:
 def page_values(site: Site, facts: Facts, metric: Metric, lang: Language) -> dict[str, Any]:
     """Return what the template of the statistics page wants besides the words."""
     answer = facts.answers[site.settings.metric]
+
+    def moment(found: Ranking | Balance | None) -> str:
+        time = "" if found is None else moment_text(found.as_of, site.zone, lang)
+        return WORDS[lang]["made"].format(time=time)
+
     windows = site.settings.windows
     return {
         "caption": CAPTION[lang],
@@ -139,6 +151,11 @@ def page_values(site: Site, facts: Facts, metric: Metric, lang: Language) -> dic
         "other": None if facts.ranking is None else grouped(facts.ranking.other, lang),
         "books": None if facts.balance is None else book_values(facts.balance, lang),
         "ledger": ledger_lines(site, facts.ledger, lang, LEDGER_LINES),
+        # Kept answers are of moments of their own.
+        "moments": {
+            "top": moment(facts.ranking),
+            "books": moment(facts.balance),
+        },
         "data": [(title, path, path not in WITHOUT_TABLE) for title, path in DATA[lang]],
     }  # fmt: skip
 

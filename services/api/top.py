@@ -13,7 +13,7 @@ from fastapi import Query, Request, Response
 from msgspec import Struct
 
 from services.api.answer import Told, negotiated
-from services.api.lane import Kept, Lane
+from services.api.lane import PATIENCE_SECONDS, Kept, Lane
 from services.api.parameter import FormatName
 from services.api.reading import STALE_MS, Readings, starting
 from services.api.table import as_csv
@@ -102,19 +102,27 @@ class TopRoutes:
         )
         return negotiated(request, form, kept, limit, told)
 
-    async def ranking(self, site: Site, window: Window) -> Kept[Ranking]:
+    async def ranking(
+        self, site: Site, window: Window, patience_seconds: float = PATIENCE_SECONDS
+    ) -> Kept[Ranking]:
         """Return the most viewed pages of a window, as they are kept for all who ask; raises as `Lane.get`."""
         key = (site.id, str(site.zone), window)
         return await self._lane.get(
-            key, lambda: self._rank(site, lambda moment: _days(site, window, moment))
+            key,
+            lambda: self._rank(site, lambda moment: _days(site, window, moment)),
+            patience_seconds,
         )
 
-    async def ranking_between(self, site: Site, first: date, last: date) -> Kept[Ranking]:
+    async def ranking_between(
+        self, site: Site, first: date, last: date, patience_seconds: float = PATIENCE_SECONDS
+    ) -> Kept[Ranking]:
         """Return the most viewed pages from local day to local day, as far as their views by day are kept; as `ranking`."""
         key = (site.id, str(site.zone), first, last)
         days = [day_number(day.isoformat()) for day in dates(first, last)]
         span = Range(day_start(first, site.zone), day_start(last + timedelta(days=1), site.zone))
-        return await self._lane.get(key, lambda: self._rank(site, lambda _moment: (days, span)))
+        return await self._lane.get(
+            key, lambda: self._rank(site, lambda _moment: (days, span)), patience_seconds
+        )
 
     async def close(self) -> None:
         """End what is being read."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from services.api import lane as lane_module
-from services.api.lane import Lane
+from services.api.lane import Kept, Lane
 from services.runtime.problem import ProblemError
 from visits.errors import StoreUnavailableError
 
@@ -140,3 +140,17 @@ async def test_a_lane_rests_after_each_answer() -> None:
     assert work.begun == ["a"]
     waiting.cancel()
     await lane.close()
+
+
+async def test_who_has_less_patience_gets_the_last_one_sooner() -> None:
+    """The answer is drawn up to its end all the same, for the next who asks."""
+    lane: Lane[str] = Lane(at_once=1)
+    first, second = Work(), Work()
+    first.done.set()
+    await lane.get("a", first.of("a"))
+    lane._kept["a"] = Kept("a 1", fresh_until=0.0)
+    late = await lane.get("a", second.of("again"), 0.0)
+    assert (late.value, late.is_late) == ("a 1", True)
+    second.done.set()
+    await settled()
+    assert (await lane.get("a", first.of("a"))).value == "again 1"
