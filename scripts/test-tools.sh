@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Install the programs that the tests start, where they are missing: redis-server, Java 17 or newer and
 # Maven (they run and fetch the Kafka broker), a Chromium, a font with the Vietnamese letters, Node.js with npm
-# (they check the widget's types and that its minified file is its source's), and nginx, Apache and Caddy (the
-# recipes of docs/proxy.md are run on them).
+# (they check the types of widget and dashboards and that its minified file is its source's), nginx, Apache and
+# Caddy (the recipes of docs/proxy.md are run on them), and Prometheus, Alertmanager and the Redis exporter
+# (alerts and dashboards are run on them).
 #
 #   scripts/test-tools.sh          what the tests start
 #   scripts/test-tools.sh bench    what the benchmarks start: wrk too, and no browser
@@ -35,6 +36,9 @@ else
   has_font || missing+=(fontconfig fonts-dejavu-core)
   has_server nginx || missing+=(nginx-light)
   has_server apache2 || missing+=(apache2-bin)
+  { has prometheus && has promtool; } || missing+=(prometheus)
+  has amtool || missing+=(prometheus-alertmanager)
+  has prometheus-redis-exporter || missing+=(prometheus-redis-exporter)
   has_server caddy || wished=caddy
 fi
 # Not every distribution has it; its test is skipped then.

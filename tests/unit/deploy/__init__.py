@@ -1,0 +1,1 @@
+"""What is deployed beside our services, as files."""
