@@ -179,14 +179,28 @@ def day_number(day: str) -> int:
     return parsed.toordinal() - _EPOCH_ORDINAL
 
 
-def _raise_if_future(value: bytes) -> None:
+def header_of(value: bytes) -> str:
+    """Return what a record says of itself, and nothing of a reader: kind and version; empty where it says nothing.
+
+    Whoever logs or shows a record that cannot be read shows this, never its bytes.
+    """
+    header = _header(value)
+    return "" if header is None else f"record of kind {header.kind[:40]!r}, version {header.v}"
+
+
+def _header(value: bytes) -> _Header | None:
     try:
-        header = _header_decoder.decode(value)
+        return _header_decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _raise_if_future(value: bytes) -> None:
+    header = _header(value)
+    if header is None:
         return
     if header.v > VERSION or (header.v == VERSION and header.kind not in KINDS):
-        msg = f"record of kind {header.kind[:40]!r}, version {header.v}: this release reads version {VERSION}"
-        raise FutureVersionError(msg)
+        raise FutureVersionError(f"{header_of(value)}: this release reads version {VERSION}")
 
 
 def _prepare(record: Record, position: int, site_hash: blake2b) -> Decoded:

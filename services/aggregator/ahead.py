@@ -10,8 +10,10 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from services.runtime.tracing import Span
 from visits.carry import carry
 from visits.codec import DecodedBatch, LogRecord, decode_batch
+from visits.errors import VisitCounterError
 from visits.fence import Fence
 from visits.fold import wanted
 from visits.state import Batch, State
@@ -27,11 +29,15 @@ CARRIED_MAX = 2
 
 
 class Piece(NamedTuple):
-    """Records, and the state from which they are decided: `None` where the store stands elsewhere, then with its fence."""
+    """Records, and the state from which they are decided: `None` where the store stands elsewhere, then with its fence.
+
+    Its span begins where its state is asked for, and ends where it is applied.
+    """
 
     decoded: DecodedBatch
     state: State | None
     stored: Fence | None
+    span: Span
 
 
 class Ahead:
@@ -58,7 +64,7 @@ class Ahead:
         self._left = deque(
             records[at : at + PIECE_RECORDS_MAX] for at in range(0, len(records), PIECE_RECORDS_MAX)
         )
-        self._asked: deque[tuple[DecodedBatch, asyncio.Task[State | None]]] = deque()
+        self._asked: deque[tuple[DecodedBatch, Span, asyncio.Task[State | None]]] = deque()
         self._decided: deque[Batch] = deque(maxlen=CARRIED_MAX)
 
     async def next(self) -> Piece | None:
@@ -74,11 +80,15 @@ class Ahead:
             await asyncio.sleep(0)
         if not self._asked:
             return None
-        decoded, asking = self._asked.popleft()
-        state = await asking
+        decoded, span, asking = self._asked.popleft()
+        try:
+            state = await asking
+        except VisitCounterError as error:
+            span.end(error)
+            raise
         if state is None:
-            return Piece(decoded, None, None)
-        return Piece(decoded, self._carried(state), state.head.fence)
+            return Piece(decoded, None, None, span)
+        return Piece(decoded, self._carried(state), state.head.fence, span)
 
     def decided(self, batch: Batch) -> None:
         """Note what was decided of the latest piece."""
@@ -87,7 +97,7 @@ class Ahead:
 
     async def close(self) -> None:
         """Drop what was asked and not used."""
-        tasks = [asking for _decoded, asking in self._asked]
+        tasks = [asking for _decoded, _span, asking in self._asked]
         self._asked.clear()
         for task in tasks:
             task.cancel()
@@ -101,7 +111,14 @@ class Ahead:
         if decoded.end is not None:
             asked = wanted(decoded.records, self._shared.parameters)
             reading = self._shared.store.read_state(self._partition, self._generation, asked)
-            self._asked.append((decoded, asyncio.ensure_future(reading)))
+            span = self._shared.tracer.begin(
+                "count",
+                partition=self._partition,
+                records=len(decoded.records),
+                dead=len(decoded.dead),
+                end=decoded.end.position,
+            )
+            self._asked.append((decoded, span, asyncio.ensure_future(reading)))
 
     def _carried(self, state: State) -> State | None:
         """Bring a state to the present fence; `None` where it does not lead there."""

@@ -13,6 +13,7 @@ from services.aggregator.partition import Dependencies, Partition
 from services.backends.port import CounterStore, EventLog, Identity, LogConsumer
 from services.runtime.clock import now_ms
 from services.runtime.health import Health
+from services.runtime.tracing import NO_TRACER, Tracer
 from visits.errors import (
     LogUnavailableError,
     PartitionStoppedError,
@@ -44,6 +45,7 @@ class Aggregator:
         metrics: AggregatorMetrics,
         health: Health,
         dead_ratio_max: float,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """Take opened backends; nothing happens before `run`."""
         self._log = event_log
@@ -52,6 +54,7 @@ class Aggregator:
         self._metrics = metrics
         self._health = health
         self._dead_ratio_max = dead_ratio_max
+        self._tracer = tracer
         self._partitions: dict[int, Partition] = {}
         self._identity: Identity | None = None
         self._identity_at = 0.0
@@ -164,6 +167,7 @@ class Aggregator:
                     self._metrics,
                     self._dead_ratio_max,
                     now_ms,
+                    self._tracer,
                 )
                 self._partitions[number] = Partition(number, assignment, shared)
                 self._identity = None

@@ -15,6 +15,7 @@ from services.aggregator.metrics import AggregatorMetrics
 from services.backends.port import CounterStore, EventLog
 from services.runtime.health import Health
 from services.runtime.settings import Configuration
+from services.runtime.tracing import NO_TRACER, Tracer
 from visits.errors import SettingsError
 
 log = structlog.get_logger()
@@ -30,6 +31,7 @@ class AggregatorPart:
         store: CounterStore,
         health: Health,
         registry: CollectorRegistry,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """Take opened backends."""
         settings = configuration.settings
@@ -41,6 +43,7 @@ class AggregatorPart:
             AggregatorMetrics(registry),
             health,
             settings.aggregator.dead_ratio_max,
+            tracer,
         )
         self._task: asyncio.Task[None] | None = None
 

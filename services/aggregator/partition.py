@@ -14,7 +14,7 @@ from contextlib import suppress
 import structlog
 from msgspec import Struct
 
-from services.aggregator.ahead import Ahead
+from services.aggregator.ahead import Ahead, Piece
 from services.aggregator.metrics import LOCATING, RUNNING, AggregatorMetrics
 from services.backends.port import (
     Applied,
@@ -25,7 +25,8 @@ from services.backends.port import (
     LogConsumer,
     Miss,
 )
-from visits.codec import DecodedBatch, LogRecord
+from services.runtime.tracing import NO_TRACER, Tracer
+from visits.codec import DecodedBatch, LogRecord, header_of
 from visits.errors import PartitionStoppedError, SettingsError, StoppedState, VisitCounterError
 from visits.fence import Fence, fingerprint
 from visits.fold import fold
@@ -53,6 +54,7 @@ class Dependencies(Struct):
     metrics: AggregatorMetrics
     dead_ratio_max: float
     now: Callable[[], int]
+    tracer: Tracer = NO_TRACER
 
 
 class Partition:
@@ -82,7 +84,7 @@ class Partition:
         self._seen = 0
         self._dead = 0
         self._page_fills: dict[str, float] = {}
-        self._applying: tuple[DecodedBatch, Batch, asyncio.Future[Applied | Miss]] | None = None
+        self._applying: tuple[Piece, Batch, asyncio.Future[Applied | Miss]] | None = None
         shared.metrics.show_state(number, LOCATING)
 
     @property
@@ -203,7 +205,9 @@ class Partition:
             return
         future = await self._count(records)
         if future is not None and self.is_running:
-            detail = f"partition {self.number}, position {future.position}: {future.value[:80]!r}"
+            detail = (
+                f"partition {self.number}, position {future.position}: {header_of(future.value)}"
+            )
             raise PartitionStoppedError(StoppedState.FUTURE_VERSION, detail)
 
     async def touch(self) -> None:
@@ -275,6 +279,7 @@ class Partition:
             while (piece := await ahead.next()) is not None:
                 if piece.state is None:
                     await self._settle()
+                    piece.span.end(outcome="missed")
                     self._missed("state", piece.stored, piece.decoded)
                     return None
                 await self._bury(piece.decoded)
@@ -284,7 +289,7 @@ class Partition:
                 ahead.decided(batch)
                 if not await self._settle():
                     return None
-                self._applying = (piece.decoded, batch, asyncio.ensure_future(self._apply(batch)))
+                self._applying = (piece, batch, asyncio.ensure_future(self._apply(batch)))
                 # The batch leaves before the next piece keeps the process busy.
                 await asyncio.sleep(0)
             await self._settle()
@@ -316,12 +321,19 @@ class Partition:
         """
         if self._applying is None:
             return True
-        decoded, batch, applying = self._applying
+        piece, batch, applying = self._applying
+        decoded = piece.decoded
         self._applying = None
-        answer = await applying
+        try:
+            answer = await applying
+        except VisitCounterError as error:
+            piece.span.end(error)
+            raise
         if not isinstance(answer, Applied):
+            piece.span.end(outcome="missed")
             self._missed("apply", answer.stored, decoded)
             return False
+        piece.span.end(outcome="already" if answer.already else "applied")
         self._fence = batch.after
         self._seen += len(decoded.records) + len(decoded.dead)
         self._dead += len(decoded.dead)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from contextlib import suppress
 from typing import Self
 
+import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -15,7 +15,7 @@ from services.backends.port import FETCH_RECORDS_MAX, TIMEOUT_SECONDS, Extent, F
 from visits.codec import LogRecord
 from visits.errors import LogUnavailableError
 
-_log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 FETCH_BYTES_MAX = 4 * 1024 * 1024
 CLOSE_SECONDS = 5.0
@@ -253,10 +253,10 @@ class KafkaConsumer:
             self._moved_at[partition] = now
             position = self._next[partition]
             if (await self.extent(partition)).end > position == self._next.get(partition):
-                _log.warning(
-                    "partition %d gives nothing for %.0f s although its log goes on: joining anew",
-                    partition,
-                    STUCK_SECONDS,
+                log.warning(
+                    "a partition gives nothing although its log goes on: joining anew",
+                    partition=partition,
+                    seconds=STUCK_SECONDS,
                 )
                 await self._rebuild()
                 return

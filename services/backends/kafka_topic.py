@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from visits.errors import LogUnavailableError, SettingsError
 
-_log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 ASK_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
@@ -81,8 +81,8 @@ async def _check(admin: AIOKafkaAdminClient, bootstrap: str, topic: str) -> None
             raise SettingsError(msg)
     if found.get("retention.ms", "-1") != "-1":
         # Allowed (DESIGN 3.6), but what is older can then not be rebuilt from the log.
-        _log.warning(
-            "topic %s has retention.ms=%s: older views cannot be rebuilt from the log",
-            topic,
-            found["retention.ms"],
+        log.warning(
+            "the topic has a retention: older views cannot be rebuilt from the log",
+            topic=topic,
+            retention_ms=found["retention.ms"],
         )

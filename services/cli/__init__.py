@@ -24,7 +24,7 @@ for module in (serve, declare, correct, import_log, load, rebuild, doctor):
 
 def main() -> None:
     """Run the command line; an error is one sentence on stderr and exit status 1."""
-    configure_logging(level=logging.WARNING, stream=sys.stderr)
+    configure_logging("visit-counter", level=logging.WARNING, stream=sys.stderr)
     try:
         app()
     except VisitCounterError as error:

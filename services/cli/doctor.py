@@ -60,7 +60,7 @@ def doctor(
     Example: visit-counter doctor --site thanhxuan --url https://counter.example
     """
     # What is away is told once, in the report.
-    configure_logging(level=logging.CRITICAL, stream=sys.stderr)
+    configure_logging("doctor", level=logging.CRITICAL, stream=sys.stderr)
     urls = tuple(url or ())
     found = _configuration(config, site, urls, token)
     report = asyncio.run(examine(site, urls, token, found, wait))

@@ -29,12 +29,13 @@ from services.runtime.open_files import raise_open_files_limit
 from services.runtime.reload import ReloadPart
 from services.runtime.resources import show_certificate, show_data, show_memory_limit
 from services.runtime.settings import CONFIG_NAME, Configuration
+from services.runtime.tracing import Tracer, TracingPart, start_tracing
 from visits.errors import SettingsError
 
 OPEN_SECONDS = 2.0
 """How long a start waits for log and store before it serves without them: alive, not ready."""
 
-Parts = Callable[[Configuration, Backends, Health, CollectorRegistry], Sequence[Part]]
+Parts = Callable[[Configuration, Backends, Health, CollectorRegistry, Tracer], Sequence[Part]]
 
 
 def register(app: typer.Typer) -> None:
@@ -67,13 +68,17 @@ def up(
     scheme = "https" if tls_cert else "http"
 
     def parts(
-        found: Configuration, backends: Backends, health: Health, registry: CollectorRegistry
+        found: Configuration,
+        backends: Backends,
+        health: Health,
+        registry: CollectorRegistry,
+        tracer: Tracer,
     ) -> Sequence[Part]:
         event_log, store = backends
         demo: list[Part] = [DemoPart(found, event_log, store)] if is_demo else []
         return [
-            IngestPart(found, event_log, store, health, registry),
-            AggregatorPart(found, event_log, store, health, registry),
+            IngestPart(found, event_log, store, health, registry, tracer),
+            AggregatorPart(found, event_log, store, health, registry, tracer),
             ApiPart(found, event_log, store, health, registry, demo=is_demo),
             ReloadPart(found, health, registry),
             *demo,
@@ -95,8 +100,8 @@ def ingest(config: Config = None, host: Host = "127.0.0.1", port: Port = 8081) -
     _run(
         "visit-counter ingest",
         configuration(config),
-        lambda found, pair, health, registry: [
-            IngestPart(found, *pair, health, registry),
+        lambda found, pair, health, registry, tracer: [
+            IngestPart(found, *pair, health, registry, tracer),
             ReloadPart(found, health, registry),
         ],
         host,
@@ -109,8 +114,8 @@ def aggregator(config: Config = None, host: Host = "127.0.0.1", port: Port = 808
     _run(
         "visit-counter aggregator",
         configuration(config),
-        lambda found, pair, health, registry: [
-            AggregatorPart(found, *pair, health, registry),
+        lambda found, pair, health, registry, tracer: [
+            AggregatorPart(found, *pair, health, registry, tracer),
             ReloadPart(found, health, registry),
         ],
         host,
@@ -123,7 +128,7 @@ def api(config: Config = None, host: Host = "127.0.0.1", port: Port = 8083) -> N
     _run(
         "visit-counter api",
         configuration(config),
-        lambda found, pair, health, registry: [
+        lambda found, pair, health, registry, _tracer: [
             ApiPart(found, *pair, health, registry),
             ReloadPart(found, health, registry),
         ],
@@ -145,7 +150,10 @@ def _run(
     only_store: bool = False,
 ) -> None:
     """Open the backends and serve until told to stop."""
-    configure_logging()
+    settings = found.settings
+    service = title.rpartition(" ")[2]
+    configure_logging(service, level=settings.logging.level.upper(), form=settings.logging.format)
+    tracer = start_tracing(settings.telemetry, service)
     raise_open_files_limit()
     _check_port(host, port)
 
@@ -166,7 +174,11 @@ def _run(
             _show_certificate(registry, tls_cert)
         app = create_application(
             title,
-            [*parts(found, backends, health, registry), LoopLagPart(registry)],
+            [
+                *parts(found, backends, health, registry, tracer),
+                LoopLagPart(registry),
+                TracingPart(tracer),
+            ],
             health,
             registry,
             found.settings.server,

@@ -17,7 +17,8 @@ from time import monotonic
 
 import structlog
 
-from services.backends.port import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, EventLog
+from services.backends.port import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
+from services.ingest.appending import Appender
 from visits.errors import LogUnavailableError, UnavailableError
 
 WAITERS_MAX = 20_000
@@ -89,7 +90,7 @@ class Batcher:
 
     def __init__(
         self,
-        event_log: EventLog,
+        event_log: Appender,
         on_outcome: OnOutcome = lambda _partition, _error: None,
         *,
         measure: Measure = lambda _records, _seconds, _waited: None,
@@ -198,7 +199,7 @@ class _Lane:
 
     def __init__(
         self,
-        event_log: EventLog,
+        event_log: Appender,
         partition: int,
         on_outcome: OnOutcome,
         measured: Measure,

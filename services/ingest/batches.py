@@ -14,8 +14,8 @@ from time import monotonic
 
 from msgspec import json
 
-from services.backends.port import EventLog
 from services.ingest.answer import JSON, PROBLEM, Outcome, answer_json, answer_preflight, respond
+from services.ingest.appending import Appender
 from services.ingest.batch import (
     BYTES_MAX,
     FAULTS_MAX,
@@ -105,7 +105,7 @@ class BatchesRoute:
         self,
         sites: SiteTable,
         salts: SaltKeeper,
-        event_log: EventLog,
+        event_log: Appender,
         metrics: IngestMetrics,
         *,
         partition_of: Callable[[str], int],

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from services.backends.port import CounterStore, EventLog
+from services.ingest.appending import traced
 from services.ingest.arrival_watch import ArrivalWatch
 from services.ingest.batcher import Batcher, NotTakenError
 from services.ingest.batches import BatchesRoute
@@ -35,6 +36,7 @@ from services.runtime.direct import add_direct_routes
 from services.runtime.health import Health
 from services.runtime.opening import new_id
 from services.runtime.settings import Configuration
+from services.runtime.tracing import NO_TRACER, Tracer
 from visits.codec import encode_record
 from visits.errors import (
     MENDS,
@@ -65,6 +67,7 @@ class IngestPart:
         store: CounterStore,
         health: Health,
         registry: CollectorRegistry,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """Take the backends, whether or not they answer yet."""
         server = configuration.settings.server
@@ -80,7 +83,8 @@ class IngestPart:
             waiting=lambda: self._batcher.waiting,
             rebuilds=lambda: event_log.rebuilds,
         )
-        self._batcher = Batcher(event_log, self._on_append, measure=self._metrics.measure_append)
+        appender = traced(event_log, tracer)
+        self._batcher = Batcher(appender, self._on_append, measure=self._metrics.measure_append)
         self._salts = SaltKeeper(store, lambda: {site.zone for site in sites.values()})
         self._tally = TallyBook(self._batcher, self._place_of)
         self._suspects = SuspectWatch()
@@ -114,7 +118,7 @@ class IngestPart:
         self._batches = BatchesRoute(
             sites,
             self._salts,
-            event_log,
+            appender,
             self._metrics,
             partition_of=self._place_of,
             is_draining=health.draining.is_set,

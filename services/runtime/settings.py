@@ -28,6 +28,9 @@ from services.runtime.toml_file import explain, read_toml
 from visits.errors import SettingsError
 from visits.state import Parameters
 
+OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""https://opentelemetry.io/docs/specs/otel/protocol/exporter/"""
+
 CONFIG_NAME = "visit-counter.toml"
 ENV_PREFIX = "VISIT_COUNTER_"
 SECRETS_DIR = Path("/run/secrets")
@@ -131,6 +134,26 @@ class AggregatorSettings(_Section):
     )
 
 
+class LoggingSettings(_Section):
+    """What the services write to stdout (docs/logging.md)."""
+
+    format: Literal["auto", "json", "text"] = Field(
+        "auto", description="json: one object a line; text: for people; auto: text on a terminal"
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least that is written"
+    )
+
+
+class TelemetrySettings(_Section):
+    """Traces by OpenTelemetry (docs/logging.md); needs the extra `otel`."""
+
+    otlp_endpoint: str = Field(
+        "",
+        description="URL of an OTLP/HTTP collector, e.g. http://collector:4318; empty: no traces",
+    )
+
+
 class Settings(BaseSettings):
     """Everything a service may know of its surroundings."""
 
@@ -146,6 +169,8 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     server: ServerSettings = ServerSettings()
     aggregator: AggregatorSettings = AggregatorSettings()
+    logging: LoggingSettings = LoggingSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     sites_dir: Path | None = Field(None, description="a folder with one SITE.toml a site")
     defaults: SiteSettings = Field(SiteSettings(), description="values for all sites")
     sites: Annotated[dict[str, dict[str, Any]], Field(description="site id → its settings")] = (
@@ -162,7 +187,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let environment and secrets win over the file, which comes as the init values."""
-        del settings_cls, dotenv_settings
+        del dotenv_settings
         assert isinstance(init_settings, InitSettingsSource)
         assert isinstance(env_settings, EnvSettingsSource)
         sources: list[PydanticBaseSettingsSource] = [env_settings]
@@ -171,7 +196,10 @@ class Settings(BaseSettings):
             sources.append(
                 NestedSecretsSettingsSource(file_secret_settings, secrets_dir=SECRETS_DIR)
             )
-        return (*sources, init_settings)
+        # What every program of OpenTelemetry reads stands in where nothing of ours says otherwise.
+        endpoint = os.environ.get(OTLP_ENDPOINT, "")
+        usual = InitSettingsSource(settings_cls, {"telemetry": {"otlp_endpoint": endpoint}})
+        return (*sources, init_settings, usual)
 
     @property
     def parameters(self) -> Parameters:
