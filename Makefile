@@ -1,7 +1,7 @@
 # The commands of the project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compose unit check bench load docs widget format coverage lock environment tools clean pictures
+.PHONY: help run test test-compose test-helm unit check bench load docs widget format coverage lock environment tools clean pictures
 
 PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
@@ -18,10 +18,14 @@ run: ## Start the counter with its demo portal (PORT=8080, ARGS= for further fla
 	@.venv/bin/visit-counter up $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: tools ## Install what the tests need, then run every test
-	$(PYTEST) -m "not compose" --durations=25 $(ARGS)
+	$(PYTEST) -m "not compose and not helm" --durations=25 $(ARGS)
 
 test-compose: environment ## Run the deployment of docker-compose.yml and hurt it; needs a Docker engine
 	@scripts/test-compose.sh $(ARGS)
+
+test-helm: environment ## Hold the Helm chart against its goldens and Kubernetes' schemas; builds Helm the first time
+	@scripts/helm-tools.sh
+	$(PYTEST) -m helm tests/integration/deploy $(ARGS)
 
 unit: environment ## Run the tests that need no server, in seconds
 	$(PYTEST) --ignore=tests/integration --ignore=tests/e2e --ignore=tests/load --ignore=tests/compose $(ARGS)
