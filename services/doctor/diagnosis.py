@@ -18,6 +18,7 @@ NOT_ARRIVED = frozenset({"not_found", "method"})
 """What our services say to a request that came under another path than it was sent to."""
 
 NGINX_ADDRESS = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+START_UP = "start `visit-counter up`, and see that log.url is right"
 ODD_PAGE = "/doctor/một%2Fhai ba"
 """Its name holds what a gateway may spoil: letters beyond ASCII, an encoded slash, a space."""
 
@@ -153,7 +154,7 @@ def _log(facts: Facts) -> Finding:
         return Finding(hop, State.OK, what, seconds=facts.append_seconds)
     mend = "start the broker (or mend the file), and see that log.url is right"
     if error is not None:
-        return _broken(hop, error, mend)
+        return _broken(hop, error, START_UP if ground is not None and ground.unused else mend)
     if isinstance(entry, Answer) and entry.json.get("hop") == "log":
         return _broken(hop, f"ingest says: {entry.detail}", mend)
     if ground is not None and ground.log_id is not None:
@@ -168,12 +169,12 @@ def _aggregator(facts: Facts, log: Finding, store: Finding) -> Finding:
     )
     if facts.counted:
         return Finding(hop, State.OK, seconds=facts.count_seconds)
-    if facts.ground is not None and facts.ground.unused:
-        what = f"no service uses {facts.ground.unused}: nothing is counted"
-        return _broken(hop, what, "start `visit-counter up`")
     if State.BROKEN in {log.state, store.state}:
         away = "the log" if log.state is State.BROKEN else "the store"
         return Finding(hop, State.UNKNOWN, f"cannot go on without {away}")
+    if facts.ground is not None and facts.ground.unused:
+        what = f"no service uses {facts.ground.unused}: nothing is counted"
+        return _broken(hop, what, START_UP)
     if facts.position is None or facts.counted is None:
         return Finding(hop, State.UNKNOWN, "not reached")
     partition, position = facts.position
@@ -192,6 +193,8 @@ def _store(facts: Facts) -> Finding:
     if ground is None or (is_passed and ground.store_error is not None):
         told = "has passed the probe" if is_passed else "cannot be looked at from here"
         return Finding(hop, State.OK if is_passed else State.UNKNOWN, told)
+    if ground.unused and ground.log_error is not None:
+        return Finding(hop, State.UNKNOWN, "is the log's file")
     if ground.store_error is not None:
         return _broken(hop, ground.store_error, "start it, and see that store.url is right")
     if ground.write_error is not None:

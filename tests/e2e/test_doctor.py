@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import StartService
 from tests.support.kafka import KafkaCluster
 from tests.support.nginx import Nginx
 from tests.support.ports import free_port
@@ -231,3 +232,21 @@ def test_the_broker_away(system: System) -> None:
         assert report["position"] is None
     finally:
         system.kafka.start()
+
+
+def test_an_embedded_portal(tmp_path: Path, start_service: StartService) -> None:
+    """One file: all is well while it is served; then that nobody counts is said, and a file that is not there is not made."""
+    file = tmp_path / "visit-counter.db"
+    config = write_config(
+        tmp_path / "visit-counter.toml", f"sqlite:{file}", f"sqlite:{file}", {SITE: {}}
+    )
+    missing = json.loads(run_doctor("--config", str(config), "--json").stdout)
+    assert missing["broken"] == ["log"]
+    assert not file.exists()
+    service = start_service("up", config)
+    served = run_doctor("--config", str(config), "--url", service.base_url, "--json")
+    assert json.loads(served.stdout)["ok"], served.stdout
+    service.terminate()
+    stopped = run_doctor("--config", str(config))
+    assert stopped.returncode == 1
+    assert "start `visit-counter up`" in stopped.stdout
