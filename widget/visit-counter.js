@@ -208,8 +208,8 @@
       el.nodes.forEach((node, index) => {
         if (node.textContent != texts[index]) node.textContent = texts[index];
       });
-      // Read out at most once a minute, and only where the webmaster wants it.
-      if (answer && el.hasAttribute("announce") && !(now() - el.said < 6e4)) {
+      // Read out at most once a minute.
+      if (answer && el.said < now() - 6e4) {
         el.said = now();
         el.shadowRoot.lastChild.textContent = texts.slice(3).join(" ");
       }
@@ -246,7 +246,11 @@
         const line = add(list, "div", "line");
         nodes.push(add(line, "dt", "label"), add(line, "dd", "value"));
       }
-      add(root, "div", "status").setAttribute("role", "status");
+      // No screen reader is interrupted unless the webmaster wants it.
+      if (el.hasAttribute("announce")) {
+        el.said = 0;
+        add(root, "div", "status").setAttribute("role", "status");
+      }
     };
 
   self.visitCounter = { count: again };

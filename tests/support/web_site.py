@@ -16,6 +16,7 @@ class WebSite:
     def __init__(self) -> None:
         """Begin with no page."""
         self.base_url = ""
+        self.asked: list[str] = []
         self._pages: dict[str, tuple[str, dict[str, str]]] = {}
 
     def declare(
@@ -27,7 +28,8 @@ class WebSite:
         return self.base_url + path
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Answer one request."""
+        """Answer one request, and note its path and query."""
+        self.asked.append(request.path_qs)
         found = self._pages.get(request.path)
         if found is None:
             raise web.HTTPNotFound

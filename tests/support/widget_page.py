@@ -36,6 +36,9 @@ PANEL = "((document.querySelector('visit-counter').shadowRoot || document).query
 
 TEXTS = "Array.from(document.querySelectorAll('visit-counter'), one => one.shadowRoot.textContent)"
 WAIT_SECONDS = 15
+STAY_SECONDS = 0.3
+"""How long a total must stay: the widget looks every 0.2 s whether there is a view to send."""
+
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
 """Marks a module whose tests share a browser and a system: `pytestmark = in_one_loop`."""
@@ -156,7 +159,7 @@ class Portal:
 
     def total(self, site: str | None = None) -> int:
         """Return a site's views as the api says them."""
-        return int(self.read("metric=views", site)["total"])
+        return total_of(self.base_url, site or self.site)
 
     def read(self, query: str, site: str | None = None) -> dict[str, Any]:
         """Return a site's counters as the api says them."""
@@ -165,15 +168,26 @@ class Portal:
         return found
 
     async def settle(self, total: int, site: str | None = None) -> None:
-        """Wait for a total, then see that it stays."""
-        end = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < end:
-            if await asyncio.to_thread(self.total, site) == total:
-                break
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(0.5)
-        found = await asyncio.to_thread(self.total, site)
+        """Wait for a site's total, then see that it stays."""
+        found = await settled(self.base_url, site or self.site, total)
         assert found == total, f"{found} views, not {total}; sent: {self.views}"
+
+
+def total_of(base_url: str, site: str, metric: str = "views") -> int:
+    """Return a site's total as the api says it."""
+    answer = http_get(f"{base_url}/v1/sites/{site}/counters?metric={metric}")[1]
+    return int(json.loads(answer)["total"])
+
+
+async def settled(base_url: str, site: str, total: int) -> int:
+    """Wait for a site's total of views, then a moment longer, and return it."""
+    end = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < end:
+        if await asyncio.to_thread(total_of, base_url, site) == total:
+            break
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(STAY_SECONDS)
+    return await asyncio.to_thread(total_of, base_url, site)
 
 
 async def until(page: Page | Frame, expression: str, expected: object) -> None:
