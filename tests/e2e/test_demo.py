@@ -70,7 +70,8 @@ async def test_pictures_of_the_reference_case(page: Page, demo: Service) -> None
     await page.set_viewport_size({"width": 1100, "height": 900})
     await page.goto(demo.base_url + "/")
     await until(page, SITE_PANEL, REFERENCE_LINES)
-    await expect(page.locator("#views")).to_contain_text("trang này", timeout=WAIT_MS)
+    await expect(page.locator("#views")).to_contain_text("vị trí 0:", timeout=WAIT_MS)
+    await expect(page.locator("#change")).to_contain_text("→", timeout=WAIT_MS)
     await picture.take(page, "demo")
     await page.route("**/shown", lambda route: route.fulfill(body=SHOWN, content_type="text/html"))
     await page.goto(demo.base_url + "/shown")
@@ -131,7 +132,7 @@ async def test_the_views_that_go_by_can_be_stopped(page: Page, demo: Service) ->
     """A button that the keyboard reaches stops the list, and starts it again with what was missed."""
     await page.goto(demo.base_url + "/")
     feed, pause = page.locator("#views"), page.locator("#pause")
-    await expect(feed).to_contain_text("trang này", timeout=WAIT_MS)
+    await expect(feed).to_contain_text("vị trí 0:", timeout=WAIT_MS)
     await pause.focus()
     await page.keyboard.press("Enter")
     await expect(pause).to_have_text("Tiếp tục")

@@ -12,7 +12,7 @@
     silent: "không có trả lời", views: "lượt xem", position: "vị trí ", yours: "trang này", sample: "khách mẫu",
     pause: "Tạm dừng", go: "Tiếp tục", away: "Bộ đếm không trả lời; danh sách này đợi.", many: "Quá nhiều khách mẫu một lúc; xin đợi một giây.",
   };
-  const LINES_MAX = 6, WAIT_MS = 1000;
+  const LINES_MAX = 4, WAIT_MS = 1000;
   const { root, pages } = document.body.dataset;
   const site = root + "v1/sites/demo";
   const element = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
