@@ -1,7 +1,7 @@
 # The commands of the project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compose test-helm unit check bench load docs widget format coverage lock environment tools clean pictures
+.PHONY: help run test test-compose test-helm unit check bench load docs dashboards widget format coverage lock environment tools clean pictures
 
 PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
@@ -72,12 +72,19 @@ widget/node_modules/.package-lock.json: widget/package-lock.json
 lock: environment ## Bring uv.lock up to pyproject.toml
 	$(PYTHON_BIN) -m uv lock
 
+deploy/grafana/node_modules/.package-lock.json: deploy/grafana/package-lock.json
+	npm ci --silent --no-audit --no-fund --prefix deploy/grafana
+	@touch $@
+
+dashboards: environment ## Write deploy/grafana/dashboards from their source
+	$(PYTHON_BIN) -m deploy.grafana.source
+
 environment:
 	@scripts/environment.sh dev
 
 tools: environment
 	@scripts/test-tools.sh
-	@$(MAKE) --silent widget/node_modules/.package-lock.json
+	@$(MAKE) --silent widget/node_modules/.package-lock.json deploy/grafana/node_modules/.package-lock.json
 	@$(PYTHON_BIN) -m tests.support.kafka
 
 clean: ## Remove the environment and all caches of this folder

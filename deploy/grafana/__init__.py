@@ -1,0 +1,1 @@
+"""Grafana: dashboards, provisioned from files."""

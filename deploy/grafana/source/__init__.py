@@ -1,0 +1,1 @@
+"""The dashboards as they are written; `python -m deploy.grafana.source` writes the JSON that Grafana reads."""
