@@ -67,7 +67,7 @@ def sections() -> dict[str, list[Described]]:
     show_build(every)
     show_memory_limit(every)
     show_data(every, Path("data"))
-    show_certificate(every, datetime.fromtimestamp(0, UTC))
+    show_certificate(every, lambda: 0)
     LoopLagPart(every)
     configuration = load_configuration(None, year=datetime.now(UTC).year)
     ReloadPart(configuration, Health(), every)

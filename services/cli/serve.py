@@ -20,7 +20,7 @@ from services.cli.option import Config, Host, Port, configuration
 from services.ingest.part import IngestPart
 from services.runtime.application import Part, create_application, serve
 from services.runtime.backend import Backends, make_backends
-from services.runtime.certificate import not_after
+from services.runtime.certificate import CertificateFile
 from services.runtime.health import Health
 from services.runtime.logs import configure_logging
 from services.runtime.loop_lag import LoopLagPart
@@ -170,8 +170,8 @@ def _run(
         show_memory_limit(registry)
         if found.settings.is_embedded:
             show_data(registry, found.sqlite_path())
-        if tls_cert is not None:
-            _show_certificate(registry, tls_cert)
+        gateway = found.settings.server.certificate
+        _show_certificate(registry, tls_cert, None if gateway is None else found.base / gateway)
         app = create_application(
             title,
             [
@@ -209,17 +209,26 @@ def _run(
         uvloop.run(run())
 
 
-def _show_certificate(registry: CollectorRegistry, file: Path) -> None:
-    """Show when the certificate ends.
+def _show_certificate(
+    registry: CollectorRegistry, served: Path | None, gateway: Path | None
+) -> None:
+    """Show when the certificate ends that this process serves, or else the gateway's.
 
     Raises:
         SettingsError: it cannot be read.
     """
+    file = served or gateway
+    if file is None:
+        return
     try:
-        show_certificate(registry, not_after(file.read_text(encoding="ascii")))
+        certificate = CertificateFile(file)
     except (OSError, ValueError) as error:
-        msg = f"--tls-cert {file}: {error}"
+        flag = "server.certificate" if served is None else "--tls-cert"
+        msg = f"{flag} {file}: {error}"
         raise SettingsError(msg) from error
+    # What is served was read at the start; what the gateway serves may be renewed at any time.
+    first = certificate.ends_at()
+    show_certificate(registry, certificate.ends_at if served is None else lambda: first)
 
 
 async def _open(opening: asyncio.Task[None]) -> None:

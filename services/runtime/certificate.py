@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 PEM_BEGIN, PEM_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 VERSION_TAG, UTC_TIME = 0xA0, 0x17
@@ -14,6 +16,29 @@ CENTURY_SPLIT = 50
 
 _VALIDITY = 3
 """Where it stands after the version: serial number, algorithm, issuer, validity (RFC 5280 section 4.1)."""
+
+
+class CertificateFile:
+    """A certificate that somebody else serves and renews."""
+
+    def __init__(self, path: Path) -> None:
+        """Read it.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is no certificate.
+        """
+        self._path = path
+        self._ends_at = self._read()
+
+    def ends_at(self) -> float:
+        """Return when it ends, as the file says now (Unix seconds); as it said last while it cannot be read."""
+        with suppress(OSError, ValueError):
+            self._ends_at = self._read()
+        return self._ends_at
+
+    def _read(self) -> float:
+        return not_after(self._path.read_text(encoding="ascii")).timestamp()
 
 
 def not_after(pem: str) -> datetime:

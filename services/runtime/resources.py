@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -42,13 +42,13 @@ def show_data(registry: CollectorRegistry, file: Path) -> None:
     ).set_function(lambda: _free(file))
 
 
-def show_certificate(registry: CollectorRegistry, ends_at: datetime) -> None:
-    """Show when the certificate that this process serves ends; one that is renewed is taken at the next start."""
+def show_certificate(registry: CollectorRegistry, ends_at: Callable[[], float]) -> None:
+    """Show when a certificate ends (Unix seconds), asked for at each reading."""
     gauge(
         registry,
         "visit_counter_certificate_not_after_timestamp_seconds",
         "When the certificate that is served ends, Unix seconds",
-    ).set(ends_at.timestamp())
+    ).set_function(ends_at)
 
 
 def _memory_limit() -> float:

@@ -105,6 +105,9 @@ class ServerSettings(_Section):
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="own port for /metrics; else beside the routes"
     )
+    certificate: Path | None = Field(
+        None, description="the gateway's certificate (PEM), whose end the metrics show"
+    )
     drain_seconds: float = Field(
         8.0, gt=0, le=600, description="how long SIGTERM waits for what is under way"
     )

@@ -143,7 +143,7 @@ KEPT_ROW = Row(
         ),
         stat(
             "Certificate ends in",
-            "Of `up --tls-cert`, or of the gateway as the blackbox exporter sees it.",
+            "Of `up --tls-cert` or `server.certificate`, or of the gateway as the blackbox exporter sees it.",
             "s",
             below(14 * 86_400, 30 * 86_400),
             "CertificateEnds",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from services.runtime.certificate import not_after
+from services.runtime.certificate import CertificateFile, not_after
 
 NINETY_DAYS = """\
 -----BEGIN CERTIFICATE-----
@@ -65,3 +66,17 @@ def test_what_is_no_certificate_is_refused(pem: str) -> None:
     """With one kind of error, whatever is wrong with it."""
     with pytest.raises(ValueError, match=r"certificate|PEM|padding"):
         not_after(pem)
+
+
+def test_a_renewed_file_is_read_anew(tmp_path: Path) -> None:
+    """While it is being replaced, what it said last holds."""
+    file = tmp_path / "certificate.pem"
+    file.write_text(NINETY_DAYS, encoding="ascii")
+    certificate = CertificateFile(file)
+    before = certificate.ends_at()
+    file.write_text(NINETY_DAYS[:100], encoding="ascii")
+    assert certificate.ends_at() == before
+    file.unlink()
+    assert certificate.ends_at() == before
+    file.write_text(HUNDRED_YEARS, encoding="ascii")
+    assert certificate.ends_at() == not_after(HUNDRED_YEARS).timestamp()
