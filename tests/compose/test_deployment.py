@@ -22,7 +22,7 @@ from tests.support.process import http_get, http_post, wait_until
 pytestmark = pytest.mark.compose
 
 SITE = "load-test"
-RATE = 150.0
+RATE = 100.0
 LOAD_SECONDS = 75.0
 BETWEEN_KILLS_SECONDS = 2.0
 KINDS = (
@@ -104,11 +104,9 @@ def test_counts_are_exact_while_one_of_each_kind_is_killed(stack: Stack, tmp_pat
             stack.crash(stack.containers(kind)[0])
             time.sleep(BETWEEN_KILLS_SECONDS)
         found = load.result()
-    print(
-        json.dumps(
-            {key: found[key] for key in ("rate", "latency", "statuses", "errors", "balance")}
-        )
-    )
+    (stack.directory / "load.json").write_text(json.dumps(found), encoding="utf-8")
+    shown = ("rate", "latency", "statuses", "errors", "balance")
+    print(json.dumps({key: found[key] for key in shown}))
     balance = found["balance"]
     assert balance["closes"], balance["words"]
     assert balance["acknowledged"] == balance["counted"] == balance["sent"] == RATE * LOAD_SECONDS
@@ -146,9 +144,7 @@ def test_everything_is_scraped(stack: Stack) -> None:
         )
 
     wait_until(all_up, timeout_seconds=60, what=f"all targets up: {targets()}")
-    assert {"ingest", "aggregator", "api", "redis", "prometheus", "alertmanager"} == {
-        job for job, _health in targets()
-    }
+    assert {job for job, _health in targets()} >= {*SCALED, "redis", "prometheus", "alertmanager"}
 
 
 def acl_log(stack: Stack) -> list[str]:

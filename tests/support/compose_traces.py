@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from redis.asyncio import Redis
 
 from services.cli.option import configuration
@@ -28,15 +28,12 @@ async def main() -> None:
 
 async def show_records(servers: str, topic: str) -> None:
     """Print every record of the topic."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=servers, group_id=None, auto_offset_reset="earliest"
+    )
     await consumer.start()
-    partitions = [
-        TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()
-    ]
-    consumer.assign(partitions)
-    await consumer.seek_to_beginning(*partitions)
-    ends = await consumer.end_offsets(partitions)
-    while any([await consumer.position(at) < ends[at] for at in partitions]):
+    ends = await consumer.end_offsets(list(consumer.assignment()))
+    while any([await consumer.position(at) < end for at, end in ends.items()]):
         for records in (await consumer.getmany(timeout_ms=QUIET_MS)).values():
             for record in records:
                 show("record", record.key, record.value)
