@@ -121,6 +121,17 @@ def test_readers_are_told_apart_behind_the_gateway(stack: Stack) -> None:
     assert counters["today"] in {READERS, 2 * READERS}  # a run over midnight is two days
 
 
+def test_the_log_counted_again_comes_to_the_same_numbers(stack: Stack) -> None:
+    """After all those kills, by the operator's own command and with the operator's rights."""
+    print(stack.cli("rebuild", "--verify"))
+
+
+def test_the_doctor_finds_every_hop_working(stack: Stack) -> None:
+    """From the gateway to the numbers, and the client's address arrives."""
+    hops = [f"http://{name}:8080" for name in ("gateway", "ingest", "aggregator", "api")]
+    print(stack.cli("doctor", "--site", SITE, *(part for url in hops for part in ("--url", url))))
+
+
 def test_redis_refused_nobody_anything(stack: Stack) -> None:
     """The users' rights suffice for all that was done, and the reader's do not suffice to write."""
     assert acl_log(stack) == []
