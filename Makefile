@@ -28,7 +28,7 @@ test-helm: environment ## Hold the Helm chart against its goldens and Kubernetes
 	$(PYTEST) -m helm tests/integration/deploy $(ARGS)
 
 unit: environment ## Run the tests that need no server, in seconds
-	$(PYTEST) --ignore=tests/integration --ignore=tests/e2e --ignore=tests/load --ignore=tests/compose $(ARGS)
+	$(PYTEST) --ignore=tests/integration --ignore=tests/e2e --ignore=tests/load --ignore=tests/compose --ignore=tests/compose_ha $(ARGS)
 
 check: environment ## Format, lint, types and import rules, as CI and pre-commit run them
 	$(PYTHON_BIN) -m ruff format --check .

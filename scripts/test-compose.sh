@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Test the deployment: start docker-compose.yml from nothing, load it, kill its containers, search it, take it down.
 #
-#   scripts/test-compose.sh [PYTEST ARGUMENTS]
+#   scripts/test-compose.sh [--ha] [PYTEST ARGUMENTS]        --ha: with deploy/compose.ha.yml
 #
 # Needs a Docker engine with Compose. Where none answers, and ENGINE_KIT names a folder with install-docker.sh,
 # docker-up.sh, docker-down.sh and local-base-images.sh, these install and start one and make base images from packages, for
@@ -9,18 +9,23 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-PROJECT=visit-counter-test
+export COMPOSE_TEST_PROJECT=visit-counter-test
 SECONDS_MAX=900
 NOT_RUN=3
 
+tests=tests/compose
+if [ "${1:-}" = --ha ]; then tests=tests/compose_ha; shift; fi
 kit=${ENGINE_KIT:-}
 is_ours=
 answers() { timeout 20 docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; }
 
-# Whatever happens, nothing is left running.
+# Whatever happens, nothing is left running, and nothing of it on the disk.
 clean_up() {
+  local ours="label=com.docker.compose.project=$COMPOSE_TEST_PROJECT"
   if answers; then
-    timeout 120 docker compose -p "$PROJECT" --profile '*' down --volumes --remove-orphans --timeout 5 >/dev/null 2>&1 || true
+    docker ps -aq --filter "$ours" | xargs -r timeout 60 docker rm -f -v >/dev/null || true
+    docker volume ls -q --filter "$ours" | xargs -r timeout 60 docker volume rm -f >/dev/null || true
+    docker network ls -q --filter "$ours" | xargs -r timeout 60 docker network rm >/dev/null || true
   fi
   if [ -n "$is_ours" ]; then "$kit/docker-down.sh" || true; fi
 }
@@ -44,5 +49,5 @@ if [ -n "$kit" ] && [ -x "$kit/local-base-images.sh" ]; then
   echo "Preparing base images from packages"
   GRAFANA_STUB=1 timeout 420 "$kit/local-base-images.sh" --compose docker-compose.yml || not_run "the kit made no base images"
 fi
-COMPOSE_TEST_PROJECT=$PROJECT timeout --kill-after=150 --signal=INT "$SECONDS_MAX" \
-  .venv/bin/python -m pytest -m compose tests/compose --durations=10 "$@"
+timeout --kill-after=150 --signal=INT "$SECONDS_MAX" \
+  .venv/bin/python -m pytest -m compose "$tests" --durations=10 "$@"
