@@ -109,7 +109,7 @@ def test_counts_are_exact_while_one_of_each_kind_is_killed(stack: Stack, tmp_pat
     print(json.dumps({key: found[key] for key in shown}))
     balance = found["balance"]
     assert balance["closes"], balance["words"]
-    assert balance["acknowledged"] == balance["counted"] == balance["sent"] == RATE * LOAD_SECONDS
+    assert balance["acknowledged"] == balance["counted"] == balance["sent"] > RATE
     stack.up("--no-recreate", *scales)
     assert {name: len(stack.containers(name)) for name in SCALED} == SCALED
     assert stack.get(f"/v1/sites/{SITE}/balance")["closes"] is True
