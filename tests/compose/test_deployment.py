@@ -23,7 +23,7 @@ pytestmark = pytest.mark.compose
 
 SITE = "load-test"
 RATE = 100.0
-LOAD_SECONDS = 75.0
+LOAD_SECONDS = 60.0
 BETWEEN_KILLS_SECONDS = 2.0
 KINDS = (
     "ingest",
