@@ -24,8 +24,17 @@ if TYPE_CHECKING:
 PIECE_RECORDS_MAX = 5_000
 """The most records decided at once: more make fewer but longer steps, in which the store serves no reader."""
 
+TURNS_UNTIL_SENT = 5
+"""How often the event loop must go round until a command has left: redis-py sends it from a task of its own, once it has a connection."""
+
 CARRIED_MAX = 2
 """The most batches a state is carried over: the one on its way when it was asked for, and the one decided since."""
+
+
+async def until_sent() -> None:
+    """Let what was just begun leave for the store, before more records keep the process busy and the store idle."""
+    for _ in range(TURNS_UNTIL_SENT):
+        await asyncio.sleep(0)
 
 
 class Piece(NamedTuple):
@@ -76,8 +85,7 @@ class Ahead:
         """
         while len(self._asked) <= 1 and self._left:
             self._ask(self._left.popleft())
-            # The question leaves before more records keep the process busy.
-            await asyncio.sleep(0)
+            await until_sent()
         if not self._asked:
             return None
         decoded, span, asking = self._asked.popleft()

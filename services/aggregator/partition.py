@@ -14,7 +14,7 @@ from contextlib import suppress
 import structlog
 from msgspec import Struct
 
-from services.aggregator.ahead import Ahead, Piece
+from services.aggregator.ahead import Ahead, Piece, until_sent
 from services.aggregator.metrics import LOCATING, RUNNING, AggregatorMetrics
 from services.backends.port import (
     Applied,
@@ -290,8 +290,7 @@ class Partition:
                 if not await self._settle():
                     return None
                 self._applying = (piece, batch, asyncio.ensure_future(self._apply(batch)))
-                # The batch leaves before the next piece keeps the process busy.
-                await asyncio.sleep(0)
+                await until_sent()
             await self._settle()
         finally:
             await ahead.close()
