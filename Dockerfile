@@ -1,7 +1,7 @@
 # One image for ingest, aggregator, api and the command line: `docker build -t visit-counter .`
 #
 # Every package is checked against the hashes of uv.lock, wherever it comes from: behind a mirror pass
-# --build-arg PIP_INDEX_URL=… (or have pip configured in the base image).
+# --build-arg PIP_INDEX_URL=… (or have pip configured in the base image). With traces: --build-arg EXTRAS=otel.
 
 FROM python:3.12-slim AS build
 # The uv that scripts/environment.sh uses.
@@ -10,11 +10,14 @@ ARG UV_VERSION=0.13.9
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
+# One of the package's extras that the image is to hold too.
+ARG EXTRAS=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 RUN python -m venv /uv && /uv/bin/pip install --quiet "uv==${UV_VERSION}"
 COPY pyproject.toml uv.lock ./
-RUN /uv/bin/uv export --frozen --quiet --no-dev --no-emit-project --output-file /requirements.txt \
+RUN /uv/bin/uv export --frozen --quiet --no-dev --no-emit-project ${EXTRAS:+--extra "$EXTRAS"} \
+      --output-file /requirements.txt \
  && /uv/bin/uv export --frozen --quiet --only-group build --output-file /build-requirements.txt \
  && python -m venv --without-pip /opt/visit-counter \
  && pip --python /opt/visit-counter install --quiet --require-hashes --only-binary :all: --no-compile \

@@ -35,6 +35,15 @@ def tell_exception(
     return event
 
 
+def cut_asyncio(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Keep the first line of what asyncio says (a structlog processor); the others write tasks out, with their exceptions' words."""
+    if event.get("logger") == "asyncio":
+        event["event"] = str(event["event"]).partition("\n")[0]
+    return event
+
+
 def exception_text(error: BaseException) -> str:
     """Return traceback and type of an exception and of those that led to it, innermost cause first."""
     return "\n".join(reversed([_one(cause) for cause in _chain(error)]))

@@ -13,7 +13,7 @@ from typing import Literal, TextIO
 
 import structlog
 
-from services.runtime.log_exception import tell_exception
+from services.runtime.log_exception import cut_asyncio, tell_exception
 
 REPEAT_SECONDS = 10.0
 """How often a library may say the same thing: while a broker is away aiokafka says it some forty times a second."""
@@ -60,6 +60,7 @@ def configure_logging(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_service,
         tell_exception,
+        cut_asyncio,
     ]
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=stream.isatty())

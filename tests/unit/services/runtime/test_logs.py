@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -90,6 +91,25 @@ def test_an_exception_shows_no_words_of_a_request(form: Form, logger: str) -> No
         assert secret not in told
     for shown in ("test_logs.py", "in fail", "builtins.ValueError", "builtins.RuntimeError"):
         assert shown in told
+
+
+async def test_a_task_nobody_waited_for_shows_no_words() -> None:
+    """What asyncio says of it writes out the task, exception and all: its first line and the traceback are enough."""
+    stream = configured()
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(asyncio.to_thread(fail, SENT))
+    await asyncio.wait({task})
+    loop.call_exception_handler(
+        {
+            "message": "Task exception was never retrieved",
+            "exception": task.exception(),
+            "future": task,
+        }
+    )
+    (line,) = lines(stream)
+    assert line["event"] == "Task exception was never retrieved"
+    assert "RuntimeError" in line["exception"]
+    assert ADDRESS not in stream.getvalue()
 
 
 def test_a_group_shows_what_it_holds() -> None:
