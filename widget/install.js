@@ -10,6 +10,7 @@
   const box = document.getElementById("check");
   if (!box) return;
   const list = /** @type {HTMLElement} */ (box.querySelector("ul"));
+  const status = /** @type {HTMLElement} */ (box.querySelector("[role=status]"));
   const button = /** @type {HTMLButtonElement} */ (box.querySelector("button"));
   const words = JSON.parse(box.dataset.words), site = box.dataset.site;
   // The page is SERVICE/sites/SITE/install; the service may stand under a prefix.
@@ -18,19 +19,22 @@
   /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("code[data-told]")).forEach((code) => {
     code.textContent = code.textContent.split(code.dataset.told).join(code.dataset.known === "origin" ? location.origin : base);
   });
-  let until = 0, timer = 0, included = "", first = /** @type {Answer} */ ([null, ""]);
+  let until = 0, timer = 0, included = "", said = "", first = /** @type {Answer} */ ([null, ""]);
 
   const say = (/** @type {string} */ name, /** @type {Record<string, string | number>} */ values = {}) =>
     Object.keys(values).reduce((text, key) => text.split("{" + key + "}").join(String(values[key])), words[name] || words.other);
 
-  /** Write the answers; only those that changed are touched, so that a screen reader says what is new. */
+  /** Write the answers. A screen reader is told when one of them is another, not that a second has passed. */
   const show = (/** @type {Answer[]} */ answers) => {
     while (list.children.length > answers.length) list.lastChild.remove();
     answers.forEach(([isGood, text], index) => {
       const item = list.children[index] || list.appendChild(document.createElement("li"));
       item.className = "answer" + (isGood === null ? "" : isGood ? " good" : " bad");
-      if (item.textContent !== text) item.textContent = text;
+      item.textContent = text;
     });
+    const text = answers.map((answer) => answer[1]).join(" "), news = text.replace(/\d+/g, "");
+    if (news !== said) status.textContent = text;
+    said = news;
   };
 
   /** Return the answer to a request with its status; `{}` where there is none. */

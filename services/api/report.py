@@ -10,8 +10,8 @@ from services.api.balance import Balance
 from services.api.facts import MonthFacts
 from services.api.history import Past, points
 from services.api.page_format import change, day_text, grouped, moment_text, month_text
+from services.api.page_rows import ledger_lines, listed_pages
 from services.api.page_words import METRICS, OUTCOMES, WORDS
-from services.api.record import ledger_lines, listed_pages
 from services.runtime.clock import now_ms
 from services.runtime.panel import Language
 from services.runtime.problem import ProblemError

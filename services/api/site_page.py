@@ -20,6 +20,7 @@ from services.api.page_format import (
     period_mark,
     period_text,
 )
+from services.api.page_rows import ledger_lines, listed_pages, record_day
 from services.api.page_words import (
     COUNTERS,
     DATA,
@@ -31,7 +32,6 @@ from services.api.page_words import (
 )
 from services.api.parameter import LangName, MetricName
 from services.api.reading import Answer, Readings, tag_of
-from services.api.record import ledger_lines, listed_pages, record_day
 from services.api.rendering import HTML_TYPE, render
 from services.api.report import first_of_month, month_values
 from services.api.top import Ranking

@@ -7,9 +7,15 @@ client takes its share of the processors, therefore CPU time of the api process 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import cycle
+from threading import Event
+
 from tests.support.bench import Bench
 from tests.support.portal import open_portal
-from tests.support.process import ProcessError
+from tests.support.process import ProcessError, http_get
 from tests.support.usage import usage
 from tests.support.visit_counter import Service
 from tests.support.wrk import read
@@ -17,6 +23,7 @@ from tests.support.wrk import read
 SITES = [f"site-{number}" for number in range(100)]
 DAYS = 400
 PAGES = 10_000
+PAGE_SECONDS_MAX = 10.0
 SITE = f"/v1/sites/{SITES[0]}"
 OTHERS = {
     "views of a page": f"{SITE}/pages?page=/tin-tuc/bai-7",
@@ -24,6 +31,7 @@ OTHERS = {
     "history, 10 years by month": f"{SITE}/history?interval=month&from=2017-01-01",
     f"top 10 of {PAGES:,} pages": f"{SITE}/pages/top?window=total",
     "balance": f"{SITE}/balance",
+    "statistics page": f"/sites/{SITES[0]}",
 }
 
 
@@ -37,6 +45,28 @@ def run(bench: Bench) -> None:
             _measure(bench, portal.api, paths[:1], "counters, 304", headers="If-None-Match: *\r\n")
             for setup, path in OTHERS.items():
                 _measure(bench, portal.api, [path], setup)
+            with _drawing_pages(portal.api.base_url):
+                _measure(bench, portal.api, paths[:1], "counters, 1 site, while pages are drawn")
+
+
+@contextmanager
+def _drawing_pages(base_url: str) -> Iterator[None]:
+    """Meanwhile somebody asks for the statistics pages of all sites, one after the other: none is kept when its turn comes."""
+    ended = Event()
+
+    def ask() -> None:
+        for site in cycle(SITES):
+            if ended.is_set():
+                return
+            http_get(f"{base_url}/sites/{site}", timeout_seconds=PAGE_SECONDS_MAX)
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            yield
+        finally:
+            ended.set()
+        asking.result()
 
 
 def _measure(

@@ -216,6 +216,14 @@ async def test_the_live_check_says_seen_picture(shown: Shown, context: BrowserCo
         ANSWERS,
         [reached, "Seen from your address N s ago: counted.", "The numbers include that view."],
     )
+    # What is read out does not change with every second.
+    spoken = await check.get_by_role("status").text_content()
+    assert spoken is not None
+    assert "Seen from your address" in spoken
+    seconds = "parseInt(document.querySelectorAll('.answers li')[1].textContent.match(/\\d+/)[0])"
+    first = int(await check.evaluate(seconds))
+    await until(check, f"{seconds} > {first + 1}", expected=True)
+    assert await check.get_by_role("status").text_content() == spoken
     await take(check, "install")
     await opened(context, shown.unlisted.declare("/bai-1", script % SITE, ""))
     await until(check, f"{ANSWERS}.length", 2)
