@@ -35,6 +35,15 @@ ADDRESSES = [
     "/v1/sites/thanhxuan/fragment.html",
     "/embed/thanhxuan?page=/tin-tuc/bai-1",
     "/sites/thanhxuan",
+    "/sites/thanhxuan?lang=vi&metric=views",
+    "/sites/thanhxuan?lang=vi&month=2026-11",
+    "/sites/thanhxuan/install?lang=vi&page=https%3A%2F%2Fportal.example%2F",
+    "/v1/views/recent?site=thanhxuan",
+    "/widget/site.css",
+    "/widget/site.js",
+    "/widget/install.js",
+    "/widget/uplot.css",
+    "/widget/uplot.js",
 ]
 
 
