@@ -47,6 +47,7 @@ def month_values(site: Site, facts: MonthFacts, lang: Language, kept_days: int) 
     """Return what the template of the report wants besides the words."""
     words = WORDS[lang]
     ranking = facts.ranking
+    is_running = local_day(facts.as_of, site.zone) <= facts.last
     starts_late = ranking is not None and facts.kept_from > facts.first
     top_note = ""
     if starts_late:
@@ -57,10 +58,10 @@ def month_values(site: Site, facts: MonthFacts, lang: Language, kept_days: int) 
         "month": month_text(facts.first, lang),
         "month_id": facts.first.isoformat()[:7],
         "made": words["made"].format(time=moment_text(facts.as_of, site.zone, lang)),
-        "is_running": local_day(facts.as_of, site.zone) <= facts.last,
+        "is_running": is_running,
         "span": (facts.first.isoformat(), facts.last.isoformat()),
         "metrics": METRICS[lang],
-        "sums": [_sum_row(facts, metric, lang) for metric in METRICS[lang]],
+        "sums": [_sum_row(facts, metric, lang, is_running=is_running) for metric in METRICS[lang]],
         "days": _day_rows(site, facts, lang),
         "top": None if ranking is None else listed_pages(ranking, lang, TOP_PAGES),
         "top_note": top_note,
@@ -80,14 +81,16 @@ def _sum(past: Past | None) -> int | None:
     return None if past is None else sum(past.sums)
 
 
-def _sum_row(facts: MonthFacts, metric: Metric, lang: Language) -> tuple[str, str, str, str]:
-    """Return a metric's name, the month's sum, the one before, and the change of one against the other."""
+def _sum_row(
+    facts: MonthFacts, metric: Metric, lang: Language, *, is_running: bool
+) -> tuple[str, str, str, str]:
+    """Return a metric's name, the month's sum, the one before, and the change; a part of a month is no change of a whole one."""
     now, before = _sum(facts.days[metric]), _sum(facts.before[metric])
     return (
         METRICS[lang][metric],
         "–" if now is None else grouped(now, lang),
         "–" if before is None else grouped(before, lang),
-        "–" if now is None or before is None else change(now, before, lang),
+        "–" if now is None or before is None or is_running else change(now, before, lang),
     )
 
 
