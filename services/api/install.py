@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from fastapi import Query, Request, Response
 
@@ -16,6 +16,7 @@ from services.api.install_words import FINDINGS, LIVE, RECIPES, WORDS
 from services.api.parameter import LangName
 from services.api.reading import Readings
 from services.api.rendering import HTML_TYPE, render
+from services.runtime.origin import WILDCARD, declared_origin
 from services.runtime.panel import Language
 from services.runtime.site import Site
 from visits.errors import PageError
@@ -78,7 +79,7 @@ class InstallRoutes:
             origin="/".join(base.split("/")[:3]),
             page=asked,
             findings=findings(declared, asked, base, tongue) if asked else [],
-            is_address=_is_address(asked),
+            is_address=origin_of(asked) is not None,
         )
         return Response(html, media_type=HTML_TYPE, headers=HEADERS)
 
@@ -97,10 +98,9 @@ def base_url(request: Request) -> str:
 def findings(site: Site, address: str, base: str, lang: Language) -> list[Finding]:
     """Return what ingest would say of a view of the page at an address, and why."""
     words = FINDINGS[lang]
-    if not _is_address(address):
+    origin = origin_of(address)
+    if origin is None:
         return [Finding(False, words["no_url"])]
-    parts = urlsplit(address)
-    origin = f"{parts.scheme}://{parts.netloc}"
     found = []
     if site.settings.closed:
         found.append(Finding(False, words["closed"]))
@@ -110,14 +110,14 @@ def findings(site: Site, address: str, base: str, lang: Language) -> list[Findin
         found.append(Finding(True, words["origin"].format(origin=origin)))
     else:
         found.append(Finding(False, words["origin_bad"].format(origin=origin, site=site.id)))
-    found += _page_findings(site, address, parts.query, lang)
+    found += _page_findings(site, address, lang)
     host = base.partition("://")[2].partition("/")[0]
-    if parts.scheme == "https" and base.startswith("http:") and not LOOPBACK.fullmatch(host):
+    if origin.startswith("https:") and base.startswith("http:") and not LOOPBACK.fullmatch(host):
         found.append(Finding(False, words["mixed"]))
     return found
 
 
-def _page_findings(site: Site, address: str, query: str, lang: Language) -> list[Finding]:
+def _page_findings(site: Site, address: str, lang: Language) -> list[Finding]:
     """Return what page the address is, and which of its parameters do not matter."""
     words = FINDINGS[lang]
     try:
@@ -127,19 +127,27 @@ def _page_findings(site: Site, address: str, query: str, lang: Language) -> list
     if page == OTHER:
         return [Finding(False, words["page_other"])]
     found = [Finding(True, words["page"].format(page=page))]
-    names = sorted({name for name, _ in parse_qsl(query, keep_blank_values=True)})
     # What is left of the query stands in the page's name, as the site spells it.
-    kept = {name.lower() for name, _ in parse_qsl(urlsplit(page).query, keep_blank_values=True)}
-    dropped = [name for name in names if name.lower() not in kept]
+    kept = {name.lower() for name in _parameters(page)}
+    dropped = [name for name in _parameters(address) if name.lower() not in kept]
     if dropped:
         found.append(Finding(True, words["dropped"].format(names=", ".join(dropped))))
     return found
 
 
-def _is_address(text: str) -> bool:
-    """Claim that a text is an absolute address of a page, fit to be a link."""
+def _parameters(address: str) -> list[str]:
+    """Return the names of an address's parameters."""
+    query = address.partition("#")[0].partition("?")[2]
+    return sorted({name for name, _ in parse_qsl(query, keep_blank_values=True)})
+
+
+def origin_of(address: str) -> str | None:
+    """Return the origin of a page's absolute address as browsers send it; `None` for what is no such address."""
+    scheme, found, rest = address.partition("://")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if not found or WILDCARD in host:
+        return None
     try:
-        parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(HOST.fullmatch(parts.netloc))
+        return declared_origin(f"{scheme}://{host}")
     except ValueError:
-        return False
+        return None

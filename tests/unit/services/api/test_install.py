@@ -102,6 +102,14 @@ async def test_a_page_of_the_portal_is_told_its_name(api: Api) -> None:
     assert "https://portal.example/tin-tuc//bai-1/?utm=x&id=5&sort=#visit-counter-debug" in links
 
 
+async def test_an_address_is_known_as_a_browser_sends_it(api: Api) -> None:
+    """Letters of other scripts, capitals and the scheme's own port do not matter, as they do not in an Origin."""
+    for address in ("HTTPS://Portal.Example:443/tin-tuc/a", "https://portal.example/tin-tuc/a"):
+        assert (await found(api, address))[0][0] == "good"
+    [anywhere, _] = await found(api, "https://cổng.example/x", "/sites/open/install")
+    assert "'https://xn--cng-qmz.example'" in anywhere[1]
+
+
 async def test_what_would_be_refused_is_told_with_its_mend(api: Api) -> None:
     """Another origin, a page without a counter, an address that is none, a closed site, http behind https."""
     [origin, other] = await found(api, "https://www.portal.example/x")
