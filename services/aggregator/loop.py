@@ -22,7 +22,7 @@ from visits.errors import (
     UnavailableError,
     VisitCounterError,
 )
-from visits.state import FOLD_VERSION, SCHEMA, Meta, Parameters
+from visits.state import FOLD_VERSION, Meta, Parameters
 
 FETCH_WAIT_SECONDS = 0.2
 TOUCH_SECONDS = 1.0
@@ -114,20 +114,30 @@ class Aggregator:
     async def _hold_to_meta(self) -> None:
         """Set the store's meta if there is none, and hold the configuration against it."""
         mine = Meta(
-            SCHEMA,
+            self._store.schema,
             await self._log.log_id(),
             self._log.partitions,
             self._parameters.bucket_minutes,
             FOLD_VERSION,
         )
         stored = await self._store.put_meta(mine)
-        if stored.schema > SCHEMA:
-            msg = f"the store has schema {stored.schema}, this release knows {SCHEMA}: upgrade visit-counter"
+        if stored.schema != mine.schema:
+            mend = (
+                "upgrade visit-counter"
+                if stored.schema > mine.schema
+                else "run `visit-counter rebuild`"
+            )
+            msg = f"the store has schema {stored.schema}, this release knows {mine.schema}: {mend}"
             raise SettingsError(msg)
         for name in ("partitions", "bucket_minutes", "fold_version"):
             was, wants = getattr(stored, name), getattr(mine, name)
             if was != wants:
-                msg = f"the store was counted with {name} = {was}, now it is {wants}: set it back or run `visit-counter rebuild`"
+                mend = (
+                    "their number is fixed for the life of a log; `visit-counter repartition` copies it into a new topic"
+                    if name == "partitions" and stored.log_id == mine.log_id
+                    else "set it back or run `visit-counter rebuild`"
+                )
+                msg = f"the store was counted with {name} = {was}, now it is {wants}: {mend}"
                 raise SettingsError(msg)
 
     async def _step(self, consumer: LogConsumer) -> None:

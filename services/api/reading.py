@@ -25,7 +25,7 @@ from visits.counters import MINUTE_MS, Metric
 from visits.errors import PageError, PartitionStoppedError, UnavailableError
 from visits.page import OTHER
 from visits.partition import partition_of
-from visits.state import SCHEMA, Meta
+from visits.state import Meta
 from visits.window import Plan, Range, Windows, iso, plan
 
 STALE_MS = 5_000
@@ -117,7 +117,7 @@ class Readings:
             meta = await self._patience.wait(self.store.meta())
             if meta is None:
                 raise starting()
-            if meta.schema > SCHEMA:
+            if meta.schema != self.store.schema:
                 raise self._misfit(meta.schema, meta.bucket_minutes)
             self._check_buckets(meta.bucket_minutes)
             self._meta = meta
@@ -136,12 +136,13 @@ class Readings:
 
     def _check_buckets(self, stored: int) -> None:
         if stored != self.configuration.settings.store.bucket_minutes:
-            raise self._misfit(SCHEMA, stored)
+            raise self._misfit(self.store.schema, stored)
 
     def _misfit(self, schema: int, stored: int) -> ProblemError:
         configured = self.configuration.settings.store.bucket_minutes
         detail = (
-            f"the store has schema {schema} and buckets of {stored} minutes, this process {SCHEMA} and {configured}: "
+            f"the store has schema {schema} and buckets of {stored} minutes, this process "
+            f"{self.store.schema} and {configured}: "
             "set store.bucket_minutes back, upgrade, or rebuild"
         )
         return ProblemError("unavailable", detail)

@@ -21,11 +21,11 @@ def as_csv(heading: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
     text.write(BYTE_ORDER_MARK)
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(heading)
-    writer.writerows([_written(cell) for cell in row] for row in rows)
+    writer.writerows([written(cell) for cell in row] for row in rows)
     return text.getvalue().encode("utf-8", "replace")
 
 
-def _written(cell: Cell) -> str | int:
+def written(cell: Cell) -> str | int:
     """Return how a cell is written: numbers as they are, a text that a spreadsheet would calculate behind an apostrophe."""
     if cell is None:
         return ""

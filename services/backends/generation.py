@@ -176,3 +176,10 @@ class Generations(Protocol):
 
     async def backed_up_at(self) -> int:
         """Return when the last backup was complete, 0 for never."""
+
+
+def reaches(mine: Fence, live: Fence) -> bool:
+    """Claim that a generation is counted from the same log at least as far as another."""
+    if mine.position == live.position:
+        return mine == live
+    return mine.log_id == live.log_id and mine.position > live.position

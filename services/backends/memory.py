@@ -29,7 +29,7 @@ from services.backends.port import (
 from visits.codec import DeadRecord, LogRecord
 from visits.fence import Fence
 from visits.page import OTHER
-from visits.state import Batch, Head, IdWindow, Meta, Parameters, State, Wanted
+from visits.state import SCHEMA, Batch, Head, IdWindow, Meta, Parameters, State, Wanted
 
 if TYPE_CHECKING:
     from services.backends.memory_generation import MemoryGenerations
@@ -203,6 +203,8 @@ class MemoryPartition:
 
 class MemoryStore:
     """Counters and the fold's state in dictionaries; no step is interrupted, since none awaits."""
+
+    schema = SCHEMA
 
     def __init__(self) -> None:
         """Make an empty store."""
@@ -381,8 +383,8 @@ class MemoryStore:
     async def close(self) -> None:
         """Do nothing."""
 
-    def _next_generation(self, partition: int) -> int:  # noqa: ARG002  # a shadow's asks for it
-        return FIRST_GENERATION
+    def _next_generation(self, partition: int) -> int:
+        return FIRST_GENERATION if self._others is None else self._others.next_generation(partition)
 
     def _table(self, partition: int, name: str, site: str) -> dict[Any, Any]:
         held = self.held.get(partition)

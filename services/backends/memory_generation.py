@@ -20,6 +20,7 @@ from services.backends.generation import (
     Rows,
     Swapped,
     Table,
+    reaches,
 )
 from services.backends.memory import MemoryPartition, MemoryStore
 from visits.errors import StoreUnavailableError
@@ -104,7 +105,7 @@ class MemoryGenerations:
         if live is not None:
             mine, its = shadow.head, live.head
             if its.fence != over:
-                if not _reaches(mine.fence, its.fence):
+                if not reaches(mine.fence, its.fence):
                     return Behind(its.fence)
                 shadow.head = msgspec.structs.replace(mine, as_of=max(mine.as_of, its.as_of))
             self._others.setdefault(partition, {})[its.generation] = live
@@ -215,13 +216,6 @@ class MemoryGenerations:
         if table is Table.PAGE_DAYS:
             return {(day, page): views for day, of in rows.items() for page, views in of.items()}
         return dict(rows)
-
-
-def _reaches(mine: Fence, live: Fence) -> bool:
-    """Claim that a generation is counted from the same log at least as far as another."""
-    if mine.position == live.position:
-        return mine == live
-    return mine.log_id == live.log_id and mine.position > live.position
 
 
 def _no_head(generation: int) -> Head:

@@ -247,6 +247,10 @@ class CounterStore(Protocol):
     before anything is written.
     """
 
+    @property
+    def schema(self) -> int:
+        """The version of the layout that this adapter reads and writes; what was written by another one is not touched."""
+
     async def open(self) -> Self:
         """Connect and check the server (Redis: `maxmemory_policy` must be `noeviction`).
 

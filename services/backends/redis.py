@@ -48,6 +48,9 @@ SALT_KEPT = timedelta(hours=24 + 12 + 48)
 # The cluster client's own error is no RedisError: no node of the URL answers, or a slot has no server.
 FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
 
+REDIS_SCHEMA = 2
+"""Version of the keys' layout. 1: the readers of a site in one table."""
+
 READ_TRIES = 3
 SWEPT_MAX = 500
 SCANNED_AT_ONCE = 2_000
@@ -61,6 +64,7 @@ _encoder = msgspec.json.Encoder()
 class RedisStore:
     """Counters and the fold's state in Redis."""
 
+    schema = REDIS_SCHEMA
     keys_of: type[Keys] = Keys
 
     def __init__(self, url: str) -> None:
@@ -102,6 +106,7 @@ class RedisStore:
     @reads
     async def begin(self, partition: int, log_id: str, parameters: Parameters) -> Head:
         """Make the first generation if there is none; a pointer without a head is passed over, never filled again."""
+        shadow, doomed = names.shadow(partition), names.doomed(partition)
         for _ in range(READ_TRIES):
             found = await self._call(
                 lambda: self._client.get(names.pointer(partition)), names.pointer(partition)
@@ -109,12 +114,13 @@ class RedisStore:
             head = await self.head(partition)
             if head is not None:
                 return head
-            generation = int(found or 0) + 1
+            # What a rebuild fills, or left, keeps its number also when the store was emptied under it.
+            others = await self._call(lambda: self._client.zrange(doomed, 0, -1), doomed)
+            generation = 1 + max(int(found or 0), *map(int, others), 0)
             keys = self.keys_of(partition, generation)
+            asked = [keys.pointer, keys.head, shadow, doomed]
             fields = batches.head_fields(log_id, parameters)
-            await self._script(
-                _begin, [keys.pointer, keys.head], [found or "", generation, *fields]
-            )
+            await self._script(_begin, asked, [found or "", generation, *fields])
         msg = "the live generation moved while the first one was made"
         raise StoreUnavailableError(msg)
 

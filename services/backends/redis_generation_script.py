@@ -76,7 +76,8 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('ZREM', KEYS[3], ARGV[1])
   return 0
 end
-if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
+if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('UNLINK', KEYS[2]) end
 return 1
 """
-"""KEYS pointer, shadow, doomed. ARGV number: whether it may be removed; the live one never is."""
+"""KEYS pointer, shadow, doomed. ARGV number: whether it may be removed; the live one never is. UNLINK, since the
+aggregator's user has no DEL (deploy/redis/users.acl)."""

@@ -26,11 +26,13 @@ Answer = TypeVar("Answer")
 BEGIN = """
 local pointer = redis.call('GET', KEYS[1])
 if (pointer or '') ~= ARGV[1] then return 0 end
+local is_taken = redis.call('EXISTS', KEYS[2]) == 1 or redis.call('GET', KEYS[3]) == ARGV[2]
+if is_taken or redis.call('ZSCORE', KEYS[4], ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[2], unpack(ARGV, 3))
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
-"""Makes a generation if the pointer still stands where it was read (`''`: no pointer)."""
+"""Makes a generation if the pointer still stands where it was read (`''`: no pointer), and no shadow or doomed one has the number."""
 
 TOUCH = """
 local pointer = redis.call('GET', KEYS[1])

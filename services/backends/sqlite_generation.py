@@ -24,6 +24,7 @@ from services.backends.generation import (
     Rows,
     Swapped,
     Table,
+    reaches,
 )
 from services.backends.sqlite_apply import next_generation, write_head
 from services.backends.sqlite_file import Operation, Result, SqliteFile
@@ -228,7 +229,7 @@ def _swap(
     if shadow is None or shadow.generation != generation:
         return Moved()
     if live is not None and live.fence != over:
-        if not _reaches(shadow.fence, live.fence):
+        if not reaches(shadow.fence, live.fence):
             return Behind(live.fence)
         as_of = max(shadow.as_of, live.as_of)
         write_head(connection, msgspec.structs.replace(shadow, as_of=as_of))
@@ -239,13 +240,6 @@ def _swap(
     connection.execute("DELETE FROM live WHERE partition = ?", (SHADOW,))
     connection.execute("DELETE FROM doomed WHERE generation = ?", (generation,))
     return Swapped(generation)
-
-
-def _reaches(mine: Fence, live: Fence) -> bool:
-    """Claim that a generation is counted from the same log at least as far as another."""
-    if mine.position == live.position:
-        return mine == live
-    return mine.log_id == live.log_id and mine.position > live.position
 
 
 def _sweep(connection: sqlite3.Connection, now: int) -> bool:

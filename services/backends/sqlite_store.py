@@ -19,7 +19,7 @@ from services.backends.sqlite_log import check_partition
 from services.backends.sqlite_reading import LIVE
 from visits.errors import PartitionStoppedError, StoppedState, StoreUnavailableError
 from visits.fence import Fence
-from visits.state import Batch, Head, Meta, Parameters, State, Wanted
+from visits.state import SCHEMA, Batch, Head, Meta, Parameters, State, Wanted
 
 if TYPE_CHECKING:
     from services.backends.sqlite_generation import SqliteGenerations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class SqliteStore:
     """A `CounterStore` on a file that it shares with the log."""
 
+    schema = SCHEMA
     _slot = LIVE
 
     def __init__(self, file: SqliteFile) -> None:

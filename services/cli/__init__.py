@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from services.cli import correct, declare, doctor, import_log, load, rebuild, serve
+from services.cli import (
+    backup,
+    correct,
+    declare,
+    doctor,
+    export,
+    import_log,
+    load,
+    rebuild,
+    repartition,
+    serve,
+)
 from services.runtime.logs import configure_logging
 from visits.errors import VisitCounterError
 
@@ -18,7 +29,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (serve, declare, correct, import_log, load, rebuild, doctor):
+MODULES = (
+    serve, declare, correct, import_log, load, doctor, rebuild, backup, export, repartition,
+)  # fmt: skip
+
+for module in MODULES:
     module.register(app)
 
 

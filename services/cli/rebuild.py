@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -17,14 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from services.backends.sqlite import is_in_use, open_sqlite
+from services.backends.sqlite import is_in_use
+from services.cli.beside import check_embedded_file, copied, opened_beside, run_to_end
 from services.cli.option import Config, configuration
-from services.runtime.backend import Backends, make_backends
 from services.runtime.settings import Configuration
-from services.upkeep import rebuild as upkeep
+from services.upkeep import rebuild as rebuilding
 from services.upkeep.base import Base, opened_base
-from services.upkeep.copy import VERIFY, copy_file, remove_leftovers
-from visits.errors import SettingsError
+from services.upkeep.shadowing import Progress as ShadowProgress
+from services.upkeep.verifying import verify
 
 REST_BESIDE = 1.0
 """Beside a service on the same file every step is followed by a rest as long as itself: its appends come first."""
@@ -33,8 +29,6 @@ SHOWN_MAX = 50
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True)
-
-Result = TypeVar("Result")
 
 BaseFile = Annotated[
     Path | None,
@@ -49,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 def rebuild(
     config: Config = None,
-    verify: Annotated[
+    only_verify: Annotated[
         bool, typer.Option("--verify", help="Only compare; exit status 1 where numbers differ.")
     ] = False,
     base: BaseFile = None,
@@ -66,11 +60,10 @@ def rebuild(
     Needed after store.bucket_minutes or store.max_pages was changed, and where a service says so.
     """
     found = configuration(config)
-    if found.settings.is_embedded and not found.sqlite_path().is_file():
-        raise SettingsError(f"{found.sqlite_path()} does not exist: nothing is counted yet")
+    check_embedded_file(found)
     with ExitStack() as stack:
         opened = None if base is None else stack.enter_context(opened_base(base))
-        if verify:
+        if only_verify:
             raise typer.Exit(run_to_end(lambda: _verify(found, opened)))
         run_to_end(lambda: _rebuild(found, opened, is_other_log=other_log))
 
@@ -78,9 +71,9 @@ def rebuild(
 async def _rebuild(found: Configuration, base: Base | None, *, is_other_log: bool) -> None:
     embedded = found.settings.is_embedded
     rest = REST_BESIDE if embedded and is_in_use(found.sqlite_path()) else 0.0
-    async with _opened(found) as backends:
+    async with opened_beside(found) as backends:
         with shown("counting") as progress:
-            done = await upkeep.rebuild(
+            done = await rebuilding.rebuild(
                 backends,
                 found.settings.parameters,
                 progress,
@@ -97,13 +90,13 @@ async def _rebuild(found: Configuration, base: Base | None, *, is_other_log: boo
 async def _verify(found: Configuration, base: Base | None) -> int:
     """Compare, say what came of it, and return the exit status."""
     if found.settings.is_embedded:
-        async with _copied(found.sqlite_path()) as backends:
+        async with copied(found.sqlite_path()) as backends:
             with shown("verifying") as progress:
-                verified = await upkeep.verify(backends, progress, base=base, is_still=True)
+                verified = await verify(backends, progress, base=base, is_still=True)
     else:
-        async with _opened(found) as backends:
+        async with opened_beside(found) as backends:
             with shown("verifying") as progress:
-                verified = await upkeep.verify(backends, progress, base=base)
+                verified = await verify(backends, progress, base=base)
     counted = f"{verified.records:,} records counted once more, {verified.sites} sites compared"
     if not verified.count:
         console.print(f"books equal: {counted}, 0 differences")
@@ -118,57 +111,8 @@ async def _verify(found: Configuration, base: Base | None) -> int:
     return 1
 
 
-@asynccontextmanager
-async def _opened(found: Configuration) -> AsyncIterator[Backends]:
-    """Open the pair beside whatever runs on it."""
-    backends = make_backends(found, exclusive=False)
-    await backends.open()
-    try:
-        yield backends
-    finally:
-        await backends.close()
-
-
-@asynccontextmanager
-async def _copied(path: Path) -> AsyncIterator[Backends]:
-    """Open a copy of an embedded file, gone afterwards: what runs on the file itself is not held up."""
-    remove_leftovers(path)
-    copy = path.with_name(f"{path.name}{VERIFY}{os.getpid()}")
-    try:
-        copy_file(path, copy)
-        backends = Backends(*open_sqlite(copy))
-        await backends.open()
-        try:
-            yield backends
-        finally:
-            await backends.close()
-    finally:
-        for left in path.parent.glob(f"{copy.name}*"):
-            left.unlink(missing_ok=True)
-
-
-def run_to_end(work: Callable[[], Awaitable[Result]]) -> Result:
-    """Run in an event loop; SIGTERM ends it as Ctrl-C does, and what was begun is put away."""
-
-    async def run() -> Result:
-        task = asyncio.current_task()
-        assert task is not None, "within a loop"
-        with suppress(NotImplementedError):  # Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await work()
-
-    try:
-        if sys.platform == "win32":
-            return asyncio.run(run())
-        import uvloop  # noqa: PLC0415  # not on Windows
-
-        return uvloop.run(run())
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-
-
 @contextmanager
-def shown(what: str) -> Iterator[upkeep.Progress]:
+def shown(what: str) -> Iterator[ShadowProgress]:
     """Show a bar on a terminal; yield what moves it."""
     columns = (
         TextColumn(what),
@@ -180,7 +124,7 @@ def shown(what: str) -> Iterator[upkeep.Progress]:
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
         task = bar.add_task(what, total=None)
 
-        def move(progress: upkeep.Progress) -> None:
+        def move(progress: ShadowProgress) -> None:
             bar.update(task, completed=progress.done, total=progress.total)
 
-        yield upkeep.Progress(move)
+        yield ShadowProgress(move)

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from services.aggregator.part import AggregatorPart
 from services.allinone import DEMO_SETTINGS, DEMO_SITE, DemoPart
 from services.api.part import ApiPart
+from services.backends.port import CounterStore
 from services.cli.option import Config, Host, Port, configuration
 from services.ingest.part import IngestPart
 from services.runtime.application import Part, create_application, serve
@@ -30,6 +31,7 @@ from services.runtime.reload import ReloadPart
 from services.runtime.resources import show_certificate, show_data, show_memory_limit
 from services.runtime.settings import CONFIG_NAME, Configuration
 from services.runtime.tracing import Tracer, TracingPart, start_tracing
+from services.upkeep.nightly import NightlyPart
 from visits.errors import SettingsError
 
 OPEN_SECONDS = 2.0
@@ -57,6 +59,12 @@ def up(
         Path | None, typer.Option(help="Certificate (PEM) to serve HTTPS with.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    backup_dir: Annotated[
+        Path | None, typer.Option(help="Folder for a backup of the data file every night.")
+    ] = None,
+    backup_keep: Annotated[
+        int, typer.Option(min=1, max=10_000, help="How many of those backups are kept.")
+    ] = 7,
 ) -> None:
     """Run everything in one process. Without a configuration: site `demo` and a demo portal at /."""
     is_demo = config is None and not Path(CONFIG_NAME).is_file()
@@ -65,6 +73,10 @@ def up(
         url = f"sqlite:{data.resolve() / 'visit-counter.db'}"
         overrides |= {"log": {"url": url}, "store": {"url": url}}
     found = configuration(config, overrides)
+    if backup_dir is not None and not found.settings.is_embedded:
+        raise SettingsError(
+            "--backup-dir is for the embedded file; run `visit-counter backup FILE` every night for Redis"
+        )
     scheme = "https" if tls_cert else "http"
 
     def parts(
@@ -82,6 +94,7 @@ def up(
             ApiPart(found, event_log, store, health, registry, demo=is_demo),
             ReloadPart(found, health, registry),
             *demo,
+            *_nightly(found, store, backup_dir, backup_keep),
         ]
 
     print(
@@ -93,6 +106,15 @@ def up(
             flush=True,
         )
     _run("visit-counter", found, parts, host, port, tls_cert, tls_key)
+
+
+def _nightly(
+    found: Configuration, store: CounterStore, folder: Path | None, keep: int
+) -> list[Part]:
+    """Return what makes backups of an embedded file."""
+    if not found.settings.is_embedded:
+        return []
+    return [NightlyPart(found.sqlite_path(), store, folder, keep)]
 
 
 def ingest(config: Config = None, host: Host = "127.0.0.1", port: Port = 8081) -> None:

@@ -245,7 +245,8 @@ class IngestPart:
             differing.append(f"{self._wrong_log}: {MENDS[StoppedState.WRONG_LOG]}")
         if meta.partitions != self._log.partitions:
             differing.append(
-                f"the log has {self._log.partitions} partitions, the store was counted with {meta.partitions}: set it back or rebuild"
+                f"the log has {self._log.partitions} partitions, the store was counted with {meta.partitions}: "
+                "`visit-counter repartition` copies it into a new topic"
             )
         if meta.bucket_minutes != self._bucket_minutes:
             differing.append(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,21 +26,31 @@ def copy_file(source: Path, target: Path) -> None:
     Raises:
         SettingsError: the source is no file of ours, or the target cannot be written.
     """
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
+    with settled(target) as partial:
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        with closing(_reading(source)) as reading, closing(sqlite3.connect(partial)) as writing:
-            (application,) = reading.execute("PRAGMA application_id").fetchone()
+        with closing(reading(source)) as from_, closing(sqlite3.connect(partial)) as to:
+            (application,) = from_.execute("PRAGMA application_id").fetchone()
             if application != APPLICATION_ID:
                 raise SettingsError(f"{source} is no embedded file of visit-counter")
-            reading.backup(writing)
-            strip(writing)
+            from_.backup(to)
+            _strip(to)
+
+
+@contextmanager
+def settled(target: Path) -> Iterator[Path]:
+    """Yield where to write; what was written there stands under `target`, whole and on the disk, once this ends well.
+
+    Raises:
+        SettingsError: it cannot be written; nothing is left, and what stood under `target` before still does.
+    """
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    try:
+        yield partial
         _sync(partial)
         partial.rename(target)
         _sync(target.parent)
     except (OSError, sqlite3.Error) as error:
-        raise SettingsError(f"{source} cannot be copied to {target}: {error}") from error
+        raise SettingsError(f"{target} cannot be written: {error}") from error
     finally:
         for left in (partial, partial.with_name(f"{partial.name}-journal")):
             left.unlink(missing_ok=True)
@@ -63,7 +74,7 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def strip(connection: sqlite3.Connection) -> None:
+def _strip(connection: sqlite3.Connection) -> None:
     """Destroy the salts of a copy, in its free pages too, and leave one file behind."""
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = DELETE")
@@ -72,7 +83,8 @@ def strip(connection: sqlite3.Connection) -> None:
     connection.execute("VACUUM")
 
 
-def _reading(path: Path) -> sqlite3.Connection:
+def reading(path: Path) -> sqlite3.Connection:
+    """Open a file to read from, while others may write to it."""
     return sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=BUSY_SECONDS
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,7 +32,11 @@ class Difference(Struct, frozen=True):
 
 
 async def differences(
-    generations: Generations, partition: int, store: Head, log: Head
+    generations: Generations,
+    partition: int,
+    store: Head,
+    log: Head,
+    sign: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[Difference]:
     """Yield where a generation of the store differs from one folded from the log to the same position.
 
@@ -43,6 +47,7 @@ async def differences(
         partition: which.
         store: the head of the one that was counted live.
         log: the head of the one that was folded.
+        sign: awaited now and then: gives a sign of life, or ends the comparison where a generation was taken away.
     """
     for what in ("fence", "log_time", "id_window", "parameters"):
         mine, its = getattr(store, what), getattr(log, what)
@@ -53,7 +58,9 @@ async def differences(
     for table, of in ((Table.IDS, ("",)), *((table, sorted(sites)) for table in SITE_TABLES)):
         for site in of:
             hidden = 0
+            await sign()
             async for name, one, other in _unequal(generations, partition, table, site, store, log):
+                await sign()
                 if table in {Table.SEEN, Table.IDS}:
                     # Pseudonyms and ids are nobody's business; how many differ is.
                     hidden += 1

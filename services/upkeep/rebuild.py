@@ -1,79 +1,30 @@
-"""Counts the log once more beside live counting, and either compares or swaps (DESIGN 3.6)."""
+"""Counts the log once more beside live counting, and lets the result take over (DESIGN 3.6)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-
 from msgspec import Struct, field
 
-from services.backends.generation import SHADOW_KEPT_MS, Behind, Generations, Moved
-from services.backends.port import EventLog, Identity
+from services.backends.generation import Behind, Moved
+from services.backends.port import Identity
 from services.runtime.backend import Backends
 from services.runtime.clock import now_ms
 from services.upkeep.base import Base
-from services.upkeep.difference import Difference, differences
-from services.upkeep.replay import Replay, is_taken
+from services.upkeep.replay import Replay
+from services.upkeep.shadowing import (
+    Progress,
+    begin,
+    bring,
+    check_partitions,
+    claim,
+    drop,
+    live_heads,
+)
 from visits.errors import SettingsError, StoreUnavailableError
 from visits.fence import Fence
-from visits.state import FOLD_VERSION, SCHEMA, Head, Meta, Parameters
-
-DIFFERENCES_MAX = 1_000
-"""How many differences are kept to be shown; all are counted."""
+from visits.state import FOLD_VERSION, Meta, Parameters
 
 SWAP_TRIES = 1_000
 """How often a live generation may have moved on before a swap: each try brings the shadow to the end of the log first."""
-
-
-class Progress:
-    """How far a run has come, partition by partition.
-
-    Attributes:
-        done: records counted once more.
-        total: records to be counted, as far as is known.
-    """
-
-    def __init__(self, on_change: Callable[[Progress], None] = lambda _progress: None) -> None:
-        """Take who is told of every change."""
-        self._on_change = on_change
-        self._ends: dict[int, int] = {}
-        self._reached: dict[int, int] = {}
-
-    @property
-    def done(self) -> int:
-        """Records counted once more."""
-        return sum(self._reached.values())
-
-    @property
-    def total(self) -> int:
-        """Records to be counted, as far as is known."""
-        return sum(self._ends.values())
-
-    def expect(self, partition: int, end: int) -> None:
-        """Note where a partition is to be brought."""
-        self._ends[partition] = max(end, self._ends.get(partition, 0))
-        self._on_change(self)
-
-    def reach(self, partition: int, position: int) -> None:
-        """Note where a partition has come to."""
-        self._reached[partition] = position
-        self._on_change(self)
-
-
-class Verified(Struct):
-    """What a comparison came to.
-
-    Attributes:
-        records: how many records were counted once more.
-        sites: how many sites were compared.
-        count: how many differences there are.
-        differences: the first of them.
-    """
-
-    records: int = 0
-    sites: int = 0
-    count: int = 0
-    differences: list[Difference] = field(default_factory=list)
 
 
 class Rebuilt(Struct):
@@ -86,45 +37,6 @@ class Rebuilt(Struct):
 
     records: int = 0
     positions: dict[int, int] = field(default_factory=dict)
-
-
-async def verify(
-    backends: Backends, progress: Progress, *, base: Base | None = None, is_still: bool = False
-) -> Verified:
-    """Fold the log to where each partition is counted, by the rules it was counted by, and compare; nothing live is changed.
-
-    Args:
-        backends: opened.
-        progress: hears how it goes.
-        base: where to begin, if the log does not reach back to its beginning.
-        is_still: nobody counts in this store, so it is compared as it lies.
-
-    Raises:
-        SettingsError: nothing is counted, or it was by other rules than this release has.
-        PartitionStoppedError: the log does not go with the store.
-        UnavailableError: log or store do not answer.
-    """
-    found = Verified()
-    generations = backends.store.generations()
-    heads = await _heads(backends, progress)
-    if not heads:
-        raise SettingsError("nothing is counted yet: there is nothing to verify")
-    for partition, head in heads.items():
-        _check_rules(head)
-        async with _replaying(backends.log, generations, partition, head.parameters) as replay:
-            kept = head if is_still else await _frozen(generations, partition)
-            try:
-                if base is not None:
-                    await base.load(generations, partition, head.parameters)
-                await replay.start()
-                await _fold(replay, kept.fence.position, progress, found)
-                await _compare(backends, partition, kept, found)
-            finally:
-                if not is_still:
-                    await generations.keep(partition, kept.generation, 0)
-        while await generations.sweep(partition, now_ms()):
-            pass
-    return found
 
 
 async def rebuild(
@@ -154,21 +66,20 @@ async def rebuild(
     found = Rebuilt()
     generations, log = backends.store.generations(), backends.log
     identity = await log.identity()
+    await check_partitions(backends)
     replays: list[Replay] = []
-    await _heads(backends, progress)
+    await live_heads(backends, progress)
     try:
         for partition in range(log.partitions):
-            await _claim(generations, partition)
+            await claim(generations, partition)
             replay = Replay(log, generations, partition, parameters, rest=rest)
             replays.append(replay)
-            if base is not None:
-                await base.load(generations, partition, parameters)
-            extent = await replay.start()
+            extent = await begin(replay, generations, base, parameters)
             await _check_log(backends, replay, identity, extent.end, is_other_log=is_other_log)
-            await _fold(replay, extent.end, progress, found)
-            for other in replays:
-                await other.keep()
+            found.records += await bring(replay, extent.end, progress, replays)
         for replay in replays:
+            for other in replays[replay.partition :]:
+                await other.keep()
             found.positions[replay.partition] = await _swap(
                 backends, replay, progress, found, is_other_log=is_other_log
             )
@@ -177,94 +88,8 @@ async def rebuild(
         for replay in replays:
             await replay.close()
             if replay.partition not in found.positions:
-                await _drop(generations, replay.partition)
+                await drop(generations, replay.partition)
     return found
-
-
-async def _heads(backends: Backends, progress: Progress) -> dict[int, Head]:
-    """Return the live heads there are, and tell what is to be expected."""
-    found = {p: await backends.store.head(p) for p in range(backends.log.partitions)}
-    heads = {p: head for p, head in found.items() if head is not None}
-    for partition, head in heads.items():
-        progress.expect(partition, head.fence.position)
-    return heads
-
-
-@asynccontextmanager
-async def _replaying(
-    log: EventLog, generations: Generations, partition: int, parameters: Parameters
-) -> AsyncIterator[Replay]:
-    """Make a replay into a shadow that is dropped at the end, however it ends."""
-    await _claim(generations, partition)
-    replay = Replay(log, generations, partition, parameters)
-    try:
-        yield replay
-    finally:
-        await replay.close()
-        await _drop(generations, partition)
-
-
-async def _claim(generations: Generations, partition: int) -> None:
-    """Drop the shadow of a rebuild that was killed.
-
-    Raises:
-        SettingsError: another rebuild is under way.
-    """
-    if await is_taken(generations, partition, now_ms()):
-        raise SettingsError(
-            "another rebuild or restore is under way, or was killed a moment ago: wait 15 s and try again"
-        )
-    await generations.discard(partition)
-
-
-async def _drop(generations: Generations, partition: int) -> None:
-    """Leave a shadow to be removed at once; a store that is away removes it an hour later."""
-    try:
-        await generations.discard(partition)
-    except StoreUnavailableError:
-        return
-
-
-async def _frozen(generations: Generations, partition: int) -> Head:
-    kept = await generations.freeze(partition, now_ms() + SHADOW_KEPT_MS)
-    if kept is None:
-        raise StoreUnavailableError(f"partition {partition} is counted no more")
-    return kept
-
-
-async def _fold(replay: Replay, end: int, progress: Progress, found: Verified | Rebuilt) -> None:
-    """Bring a shadow to a position."""
-    began = replay.position
-    progress.expect(replay.partition, end)
-    await replay.up_to(end, lambda position: progress.reach(replay.partition, position))
-    found.records += max(0, replay.position - began)
-
-
-async def _compare(backends: Backends, partition: int, kept: Head, found: Verified) -> None:
-    generations = backends.store.generations()
-    folded = await generations.shadow().head(partition)
-    if folded is None:
-        raise StoreUnavailableError(
-            f"partition {partition}: the shadow was taken by another rebuild"
-        )
-    found.sites += len(await generations.sites(partition, kept.generation))
-    async for difference in differences(generations, partition, kept, folded):
-        found.count += 1
-        if len(found.differences) < DIFFERENCES_MAX:
-            found.differences.append(difference)
-
-
-def _check_rules(head: Head) -> None:
-    """Refuse to compare what came by other rules.
-
-    Raises:
-        SettingsError: naming both.
-    """
-    if head.parameters.fold_version != FOLD_VERSION:
-        raise SettingsError(
-            f"the store was counted by fold version {head.parameters.fold_version}, this release has {FOLD_VERSION}: "
-            "run `visit-counter rebuild` without --verify"
-        )
 
 
 async def _check_log(
@@ -306,7 +131,7 @@ async def _swap(
     generations = backends.store.generations()
     over: Fence | None = None
     for _ in range(SWAP_TRIES):
-        await _fold(replay, (await replay.extent()).end, progress, found)
+        found.records += await bring(replay, (await replay.extent()).end, progress)
         answer = await generations.swap(replay.partition, replay.generation, now_ms(), over)
         if isinstance(answer, Moved):
             raise StoreUnavailableError(
@@ -330,7 +155,13 @@ async def _set_meta(backends: Backends, log_id: str, parameters: Parameters) -> 
     """Say what the store holds to now; leave nothing of partitions that the log no longer has."""
     generations = backends.store.generations()
     stored = await backends.store.meta()
-    meta = Meta(SCHEMA, log_id, backends.log.partitions, parameters.bucket_minutes, FOLD_VERSION)
+    meta = Meta(
+        backends.store.schema,
+        log_id,
+        backends.log.partitions,
+        parameters.bucket_minutes,
+        FOLD_VERSION,
+    )
     if stored == meta:
         return
     await generations.replace_meta(meta)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
 
@@ -52,6 +52,7 @@ class Replay:
     Attributes:
         partition: which.
         generation: the shadow's number, 0 before `start`.
+        guarded: further generations whose removal is put off with the shadow's.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Replay:
         """
         self.partition = partition
         self.generation = 0
+        self.guarded: list[int] = []
         self._log = log
         self._generations = generations
         self._parameters = parameters
@@ -120,12 +122,15 @@ class Replay:
         head = await self._generations.shadow().head(self.partition)
         return None if head is None else head.fence
 
-    async def up_to(self, end: int, on_progress: Callable[[int], None]) -> None:
+    async def up_to(
+        self, end: int, on_progress: Callable[[int], None], waiting: Sequence[Replay] = ()
+    ) -> None:
         """Count the records before `end`, and none after.
 
         Args:
             end: the position to stop at.
             on_progress: hears the position after each step.
+            waiting: other replays, for which signs of life are given meanwhile.
 
         Raises:
             PartitionStoppedError: they cannot be counted, with the reason.
@@ -147,7 +152,8 @@ class Replay:
             if self.position > reached:
                 moved_at, reached = time.monotonic(), self.position
                 on_progress(reached)
-            await self.keep()
+            for each in (self, *waiting):
+                await each.keep()
             if self._machine.is_verified and self.position >= end:
                 return
             if time.monotonic() - moved_at > STUCK_SECONDS:
@@ -172,7 +178,8 @@ class Replay:
             raise LogUnavailableError(
                 f"partition {self.partition}: another rebuild has taken this one's place"
             )
-        await self._generations.keep(self.partition, self.generation, now_ms() + SHADOW_KEPT_MS)
+        for generation in (self.generation, *self.guarded):
+            await self._generations.keep(self.partition, generation, now_ms() + SHADOW_KEPT_MS)
 
     async def close(self) -> None:
         """Let the log go; the shadow stays."""

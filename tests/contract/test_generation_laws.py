@@ -151,6 +151,26 @@ async def test_where_nothing_is_live_a_shadow_becomes_it(store: CounterStore) ->
     assert (await generations.overview(0)).live == number
 
 
+@pytest.mark.parametrize("is_loaded", [False, True], ids=["counted", "loaded"])
+async def test_a_first_generation_takes_no_number_of_a_shadow(
+    store: CounterStore, is_loaded: bool
+) -> None:
+    """A store that is emptied under a rebuild: whoever begins first, the two do not write under one number."""
+    generations = store.generations()
+    shadow = generations.shadow()
+    if is_loaded:
+        number = await generations.start_load(0, NOW)
+    else:
+        number = (await shadow.begin(0, LOG_ID, SMALL)).generation
+    head = await store.begin(0, LOG_ID, SMALL)
+    assert head.generation != number
+    await store.apply(0, await decide(store, LOG))
+    expected = await store.dump(0)
+    await generations.discard(0)
+    await swept(generations, NOW)
+    assert await store.dump(0) == expected
+
+
 async def test_the_moment_the_numbers_hold_for_does_not_go_back_at_a_swap(
     store: CounterStore,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`rebuild` beside live counting, on both pairs: equal books, a planted difference, a kill, a swap under load."""
+"""`rebuild`, `backup` and `restore` beside live counting, on both pairs: equal books, a planted difference, a kill, a swap under load."""
 
 from __future__ import annotations
 
@@ -155,6 +155,7 @@ async def test_kafka_and_redis_are_rebuilt_while_they_count(
         await check_balances(api.base_url, found)
         await check_nothing_left(backends, PARTITIONS)
         assert aggregator.metric("visit_counter_fence_misses_total") >= PARTITIONS
+        await check_restored(config, backends, redis_server, tmp_path)
     finally:
         await backends.close()
 
@@ -176,3 +177,36 @@ async def check_nothing_left(backends: Backends, partitions: int) -> None:
         found = await backends.store.generations().overview(partition)
         assert found.shadow == 0
         assert found.live not in found.doomed
+
+
+def pointed(config: Path, store: str, other: str) -> Path:
+    """Write the configuration with another store."""
+    elsewhere = config.with_name("elsewhere.toml")
+    elsewhere.write_text(config.read_text(encoding="utf-8").replace(store, other), encoding="utf-8")
+    return elsewhere
+
+
+async def check_restored(
+    config: Path, backends: Backends, redis_server: RedisServer, folder: Path
+) -> None:
+    """Save the store while its aggregator runs, and restore it on another server: the same numbers, and no salt in the file."""
+    saved = await finish("backup", "--config", config, folder / "backup.db")
+    assert saved.status == 0, saved.output
+    with redis_server.client() as client:
+        salts = [client.get(key) for key in client.keys("vc:salt:*")]
+        assert salts
+    raw = (folder / "backup.db").read_bytes()
+    assert not [salt for salt in salts if salt in raw]
+    assert await backends.store.generations().backed_up_at() > 0
+    with RedisServer(folder / "elsewhere") as other:
+        elsewhere = pointed(config, redis_server.url, other.url)
+        restored = await finish("restore", "--config", elsewhere, folder / "backup.db")
+        assert restored.status == 0, restored.output
+        there = make_backends(configuration(elsewhere), exclusive=False)
+        await there.open()
+        try:
+            for partition in range(PARTITIONS):
+                expected = await backends.store.dump(partition)
+                assert await there.store.dump(partition) == expected
+        finally:
+            await there.close()

@@ -15,7 +15,7 @@ LOGGER = "log"
 FIELDS = frozenset(
     {
         # which one
-        "id", "network", "part", "partition", "settings", "site", "state", "token", "topic",
+        "file", "folder", "id", "network", "part", "partition", "settings", "site", "state", "token", "topic",
         # how many, how far, how long
         "end", "epoch", "epoch_before", "expected", "position", "retention_ms", "seconds", "sites", "stored",
         # why, in our own words

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from services.aggregator.loop import Aggregator
-from services.aggregator.metrics import AggregatorMetrics
 from services.backends.generation import SITE_TABLES, Table
 from services.backends.memory import MemoryLog, MemoryStore
 from services.backends.sqlite import open_sqlite
 from services.runtime.backend import Backends
-from services.runtime.health import Health
-from services.upkeep.rebuild import Progress, rebuild, verify
-from tests.support.logs import NOON, view
-from visits.codec import encode_record
+from services.upkeep.rebuild import rebuild
+from services.upkeep.shadowing import Progress
+from services.upkeep.verifying import verify
+from tests.support.logs import NOON
+from tests.unit.services.upkeep.pair import (
+    PARAMETERS,
+    PARTITIONS,
+    SITES,
+    all_counted,
+    append,
+    append_raw,
+    counting,
+    dumped,
+    made,
+    total,
+    views,
+)
 from visits.errors import PartitionStoppedError, SettingsError
 from visits.partition import partition_of
-from visits.record import Record
 from visits.state import Parameters
-
-PARTITIONS = 3
-SITES = ("a", "b", "c", "d")
-PARAMETERS = Parameters()
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -42,75 +46,8 @@ async def backends(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     await pair.close()
 
 
-def views(first: int, count: int) -> list[Record]:
-    """Return views of all sites, every third one the repetition of an earlier one."""
-    return [
-        view(
-            NOON + number * 1_000,
-            id=f"view-{number - len(SITES) * (number % 3 == 0 and number > 3):06d}",
-            site=SITES[number % len(SITES)],
-            page=f"/{number % 7}",
-            visitor=f"{number % 5:016x}",
-        )
-        for number in range(first, first + count)
-    ]
-
-
-async def append(backends: Backends, records: list[Record]) -> None:
-    """Append records, each to its site's partition."""
-    for record in records:
-        partition = partition_of(record.site, backends.log.partitions)
-        await backends.log.append(partition, [(record.site.encode(), encode_record(record))])
-
-
-async def append_raw(backends: Backends, value: bytes) -> None:
-    """Append what no record is."""
-    await backends.log.append(0, [(b"a", value)])
-
-
-def made(backends: Backends, parameters: Parameters = PARAMETERS) -> Aggregator:
-    """Return an aggregator that does not run yet."""
-    metrics = AggregatorMetrics(CollectorRegistry())
-    return Aggregator(backends.log, backends.store, parameters, metrics, Health(), 1.0)
-
-
-@asynccontextmanager
-async def counting(
-    backends: Backends, parameters: Parameters = PARAMETERS
-) -> AsyncIterator[Aggregator]:
-    """Count live."""
-    aggregator = made(backends, parameters)
-    task = asyncio.create_task(aggregator.run())
-    try:
-        yield aggregator
-    finally:
-        aggregator.stop()
-        await task
-
-
-async def all_counted(backends: Backends) -> None:
-    """Wait until everything is counted."""
-    for partition in range(backends.log.partitions):
-        consumer = await backends.log.replay(partition)
-        end = (await consumer.extent(partition)).end
-        await consumer.close()
-        async with asyncio.timeout(20):
-            while True:
-                head = await backends.store.head(partition)
-                if head is not None and head.fence.position >= end:
-                    break
-                await asyncio.sleep(0.01)
-
-
-async def total(backends: Backends, site: str, field: str = "v") -> int | None:
-    """Return one counter."""
-    partition = partition_of(site, backends.log.partitions)
-    reading = await backends.store.read_counters(partition, site, [field], 0, NOON)
-    return None if reading is None else reading.values[0]
-
-
-async def plant(backends: Backends, site: str, field: str, n: int) -> None:
-    """Add to a counter behind the fold's back, by a batch that only claims to count the log's next record."""
+async def plant(backends: Backends, site: str, field: str, n: int | None) -> None:
+    """Add to a counter behind the fold's back, or take it away, in a generation that is else the live one's copy."""
     partition = partition_of(site, backends.log.partitions)
     generations = backends.store.generations()
     live = await backends.store.head(partition)
@@ -120,7 +57,9 @@ async def plant(backends: Backends, site: str, field: str, n: int) -> None:
         for table in SITE_TABLES:
             async for rows in generations.scan(partition, live.generation, table, each):
                 if (table, each) == (Table.COUNTERS, site):
-                    rows[field] = rows.get(field, 0) + n
+                    before = rows.pop(field, 0)
+                    if n is not None:
+                        rows[field] = before + n
                 await generations.load(partition, number, table, each, rows, live)
     async for ids in generations.scan(partition, live.generation, Table.IDS, ""):
         await generations.load(partition, number, Table.IDS, "", ids, live)
@@ -168,6 +107,29 @@ async def test_a_counter_too_few_and_one_too_many_are_differences(backends: Back
         await plant(backends, "a", "vb1", 7)
         found = await verify(backends, Progress())
     assert [(d.site, d.store, d.log) for d in found.differences] == [("a", 7, 0)]
+
+
+async def test_a_counter_that_is_gone_is_a_difference(backends: Backends) -> None:
+    """What only the log has is found too."""
+    await append(backends, views(0, 30))
+    async with counting(backends):
+        await all_counted(backends)
+        true = await total(backends, "c", "p")
+        await plant(backends, "c", "p", None)
+        found = await verify(backends, Progress())
+    assert [(d.site, d.what, d.store, d.log) for d in found.differences] == [
+        ("c", "visitors in all", 0, true)
+    ]
+
+
+async def test_what_is_not_counted_yet_is_no_difference(backends: Backends) -> None:
+    """The log is counted once more to where the store stands, and no further."""
+    await append(backends, views(0, 40))
+    async with counting(backends):
+        await all_counted(backends)
+    await append(backends, views(40, 40))
+    found = await verify(backends, Progress())
+    assert (found.records, found.count) == (40, 0)
 
 
 async def test_live_counting_goes_on_through_a_swap(backends: Backends) -> None:
@@ -220,10 +182,10 @@ async def test_a_rebuild_that_fails_leaves_all_as_it_was(backends: Backends) -> 
     async with counting(backends):
         await all_counted(backends)
     await append_raw(backends, b'{"v":2,"kind":"view","site":"a"}')
-    before = [await backends.store.dump(p) for p in range(backends.log.partitions)]
+    before = await dumped(backends)
     with pytest.raises(PartitionStoppedError, match="future_version"):
         await rebuild(backends, PARAMETERS, Progress())
-    assert [await backends.store.dump(p) for p in range(backends.log.partitions)] == before
+    assert await dumped(backends) == before
     for partition in range(backends.log.partitions):
         assert (await backends.store.generations().overview(partition)).shadow == 0
 
