@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from services.runtime.settings import Settings, load_configuration
 from tests.support.document import Document, all_documents, read_document
-from tests.support.shown_command import check_command, shown_commands
+from tests.support.shown_command import (
+    all_commands,
+    check_command,
+    check_names,
+    mentioned_commands,
+    shown_commands,
+)
 from tests.support.visit_counter import REPOSITORY
 
 DOCUMENTS = list(all_documents())
+MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"(?m)^([a-z][a-z-]*):", MAKEFILE))
 
 
 def by_name(documents: Iterable[Document]) -> pytest.MarkDecorator:
@@ -44,6 +54,39 @@ def test_commands_are_read_by_the_command_line(document: Document) -> None:
             check_command(arguments)
         except Exception as error:  # noqa: BLE001  # typer's own are of no public type
             pytest.fail(f"{document.name}: visit-counter {' '.join(arguments)}: {error}")
+
+
+@by_name(one for one in DOCUMENTS if list(mentioned_commands(one)))
+def test_commands_in_sentences_exist(document: Document) -> None:
+    """Every command that is spoken of exists, and has the options that are named."""
+    for arguments in mentioned_commands(document):
+        check_names(arguments)
+
+
+def test_every_command_is_told_of() -> None:
+    """No command is left for `--help` alone to tell of."""
+    told = {
+        tuple(arguments[:length])
+        for document in DOCUMENTS
+        for arguments in (*shown_commands(document), *mentioned_commands(document))
+        for length in (1, 2)
+    }
+    assert all_commands() <= told
+
+
+@by_name(DOCUMENTS)
+def test_targets_of_make_are_in_the_makefile(document: Document) -> None:
+    """Every `make NAME` that is shown is a target."""
+    shown = [*document.inline, *(block.text for block in document.blocks)]
+    named = {name for text in shown for name in re.findall(r"(?m)^\s*make ([a-z][a-z-]*)", text)}
+    assert named <= TARGETS
+
+
+@by_name(one for one in DOCUMENTS if one.blocks_of("xml"))
+def test_xml_is_well_formed(document: Document) -> None:
+    """A configuration in XML can be read."""
+    for text in document.blocks_of("xml"):
+        ET.fromstring(text)
 
 
 @by_name(DOCUMENTS)
