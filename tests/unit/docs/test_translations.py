@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,14 @@ def test_translation_is_vietnamese(english: Path, vietnamese: Path) -> None:
         and len([word for word in paragraph.split() if word.isalpha()]) > 5
     ]
     assert [text for text in prose if not set(text.lower()) & set(LETTERS)] == []
+
+
+def test_figures_of_the_comparison_are_measured() -> None:
+    """Our own figures in the comparison are those of docs/performance.md, in both languages."""
+    folder = REPOSITORY / "docs"
+    measured = (folder / "performance.md").read_text(encoding="utf-8")
+    english = re.findall(r"\d+,\d{3}", (folder / "compare.md").read_text(encoding="utf-8"))
+    vietnamese = re.findall(r"\d+\.\d{3}\b", (folder / "vi/compare.md").read_text(encoding="utf-8"))
+    assert english
+    assert [figure for figure in english if figure not in measured] == []
+    assert vietnamese == [figure.replace(",", ".") for figure in english]
