@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Build Helm from the Go module proxy, and fetch the schemas of Kubernetes' objects, each once a version, into
-# ${XDG_CACHE_HOME:-~/.cache}/visit-counter/. What the tests of the chart run with; `make test-helm` calls it.
+# Build Helm from the Go module proxy, and fetch the schemas of the objects of Kubernetes, KEDA and the Prometheus operator, each
+# once a version, into ${XDG_CACHE_HOME:-~/.cache}/visit-counter/. What the tests of the chart run with; `make test-helm` calls it.
 #
-# Needs Go 1.21 or newer, which fetches the Go that Helm asks for by itself. The first time takes 2 to 4 minutes on two cores.
+# Needs npm, and Go 1.21 or newer, which fetches the Go that Helm asks for by itself. The first time takes 2 to 4 minutes on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,4 +43,14 @@ if [ ! -e "$schemas/.complete" ]; then
   .venv/bin/python -m uv pip install --quiet --require-hashes --target "$schemas" --requirement - <<<"$requirements"
   touch "$schemas/.complete"
 fi
-if [ "${1:-}" = --print ]; then printf '%s\n%s\n' "$helm" "$schemas"; fi
+
+lock=tests/integration/deploy/helm/models
+models=$cache/kubernetes-models-$(cat "$lock"/package*.json | cksum | cut -d' ' -f1)
+if [ ! -e "$models/.complete" ]; then
+  command -v npm >/dev/null || die "npm is missing: run scripts/test-tools.sh"
+  mkdir -p "$models"
+  cp "$lock"/package*.json "$models"
+  npm ci --silent --no-audit --no-fund --prefix "$models"
+  touch "$models/.complete"
+fi
+if [ "${1:-}" = --print ]; then printf '%s\n' "$helm" "$schemas" "$models"; fi

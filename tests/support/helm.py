@@ -25,11 +25,15 @@ COMMAND_SECONDS = 60
 Manifest = dict[str, Any]
 
 
+CHECK_MODELS = REPOSITORY / "tests" / "integration" / "deploy" / "helm" / "models" / "check.mjs"
+
+
 class Tools(NamedTuple):
-    """Where Helm and the schemas are."""
+    """Where Helm, Kubernetes' schemas and those of its operators are."""
 
     helm: Path
     schemas: Path
+    models: Path
 
 
 class HelmError(AssertionError):
@@ -47,8 +51,7 @@ def tools() -> Tools:
     )
     if done.returncode != 0:
         raise ProcessError(done.stderr)
-    helm, schemas = done.stdout.splitlines()[-2:]
-    return Tools(Path(helm), Path(schemas))
+    return Tools(*map(Path, done.stdout.splitlines()[-3:]))
 
 
 def helm(*arguments: str | Path) -> str:
@@ -97,3 +100,20 @@ def check_schema(manifest: Manifest, version: str) -> None:
     if path not in sys.path:
         sys.path.append(path)
     importlib.import_module("kubernetes_validate").validate(manifest, version, strict=True)
+
+
+def check_models(manifests: list[Manifest]) -> None:
+    """Hold objects of KEDA and the Prometheus operator against their schemas; these let unknown fields pass.
+
+    Raises:
+        AssertionError: says what is wrong.
+    """
+    done = subprocess.run(
+        ["node", CHECK_MODELS, tools().models],
+        input=json.dumps(manifests),
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ from tests.support.helm import (
     KUBERNETES_VERSIONS,
     HelmError,
     Manifest,
+    check_models,
     check_schema,
     helm,
     render,
@@ -31,7 +32,7 @@ UPDATE = "VISIT_COUNTER_UPDATE_GOLDENS"
 """Set, the goldens are written anew: look at what changed before it is committed."""
 
 OTHERS = frozenset({"ServiceMonitor", "PrometheusRule", "ScaledObject"})
-"""Kinds that operators bring along: Kubernetes has no schema of theirs."""
+"""Kinds that operators bring along: Kubernetes itself has no schema of theirs."""
 
 RULES = REPOSITORY / "deploy" / "prometheus" / "rules"
 DASHBOARDS = REPOSITORY / "deploy" / "grafana" / "dashboards"
@@ -117,6 +118,17 @@ def test_objects_fit_kubernetes_schemas(rendered: list[Manifest], version: str) 
             check_schema(one, version)
             kinds.add(one["kind"])
     assert {"Deployment", "Service", "ConfigMap"} <= kinds
+
+
+def test_objects_fit_their_operators_schemas(full: list[Manifest]) -> None:
+    """What KEDA and the Prometheus operator are given: nothing that is needed is missing, nothing of another type; the check can fail."""
+    others = [one for one in full if one["kind"] in OTHERS]
+    assert {one["kind"] for one in others} == OTHERS
+    check_models(others)
+    scaled = next(one for one in others if one["kind"] == "ScaledObject")
+    for changed in ({"maxReplicaCount": "many"}, {"triggers": None}):
+        with pytest.raises(AssertionError, match="ScaledObject"):
+            check_models([scaled | {"spec": scaled["spec"] | changed}])
 
 
 def test_a_schema_refuses_what_is_wrong(rendered: list[Manifest]) -> None:
