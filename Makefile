@@ -76,8 +76,9 @@ deploy/grafana/node_modules/.package-lock.json: deploy/grafana/package-lock.json
 	npm ci --silent --no-audit --no-fund --prefix deploy/grafana
 	@touch $@
 
-dashboards: environment ## Write deploy/grafana/dashboards from their source
+dashboards: environment ## Write deploy/grafana/dashboards and docs/metrics.md from their source
 	$(PYTHON_BIN) -m deploy.grafana.source
+	$(PYTHON_BIN) -m services.cli.metrics_page > docs/metrics.md
 
 environment:
 	@scripts/environment.sh dev

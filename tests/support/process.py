@@ -262,8 +262,10 @@ def http_get(url: str, timeout_seconds: float = 5) -> tuple[int, bytes]:
         connection.close()
 
 
-def http_post(url: str, body: bytes, timeout_seconds: float = 10) -> tuple[int, bytes]:
-    """POST to a plain http URL as a browser does and return status and body.
+def http_post(
+    url: str, body: bytes, timeout_seconds: float = 10, content_type: str = ""
+) -> tuple[int, bytes]:
+    """POST to a plain http URL as a browser does and return status and body; without a type unless told.
 
     Raises:
         OSError: no connection or no whole answer in time.
@@ -272,7 +274,10 @@ def http_post(url: str, body: bytes, timeout_seconds: float = 10) -> tuple[int, 
     assert parts.hostname is not None
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_seconds)
     try:
-        connection.request("POST", parts.path, body, {"User-Agent": "Mozilla/5.0 Firefox/130.0"})
+        headers = {"User-Agent": "Mozilla/5.0 Firefox/130.0"}
+        if content_type:
+            headers["Content-Type"] = content_type
+        connection.request("POST", parts.path, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
     except http.client.HTTPException as error:

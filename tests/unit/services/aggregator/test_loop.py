@@ -114,3 +114,23 @@ async def test_while_the_log_is_silent_the_numbers_grow_old(
     async with asyncio.timeout(10):
         while await as_of() <= since:  # noqa: ASYNC110  # the store has no event for it
             await asyncio.sleep(0.02)
+
+
+async def test_how_far_and_how_full_is_shown(running: Running) -> None:
+    """Position, room for pages and for ids, and the times of fold and apply, once a batch is counted."""
+    await running.append("a", "b", "c")
+    await running.until_counted(3)
+    first = {"partition": "0"}
+
+    def number(name: str, labels: dict[str, str] | None = None) -> float | None:
+        return running.registry.get_sample_value(f"visit_counter_{name}", labels or {})
+
+    assert number("position_records", first) == 3
+    # Of one site, whose views are all of one page.
+    assert number("page_fill_ratio", first) == pytest.approx(1 / Parameters().pages_max)
+    assert number("id_window_seconds", first) == 3600
+    for name in ("fold_seconds_count", "apply_seconds_count", "batch_records_count"):
+        assert number(name)
+    running.aggregator._metrics.forget(0)
+    assert number("position_records", first) is None
+    assert number("page_fill_ratio", first) is None
