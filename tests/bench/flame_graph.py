@@ -1,8 +1,8 @@
 """Flame graphs of ingest and aggregator under load: the share of each function, as SVG in `bench-results/`.
 
-py-spy (https://github.com/benfred/py-spy) stops the process 250 times a second and notes its stack, what waits left out. Linux lets only
-root look into a process that is no child (`kernel.yama.ptrace_scope`). Ingest takes wrk's views into Kafka; the aggregator counts a
-log from its beginning, from Kafka into Redis.
+py-spy (https://github.com/benfred/py-spy) stops the process 250 times a second and notes the stack of the thread that has the
+interpreter. Linux lets only root look into a process that is no child (`kernel.yama.ptrace_scope`). Ingest takes wrk's views into
+Kafka; the aggregator counts a log from its beginning, from Kafka into Redis.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from tests.support.redis import RedisServer
 from tests.support.visit_counter import Service, write_config
 from tests.support.wrk import send_views
 
-RESULTS = Path(__file__).resolve().parents[2] / "bench-results"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "bench-results"
 LOOKS_A_SECOND = 250
 CONNECTIONS = 64
 SITE = "site-0000"
@@ -61,13 +62,16 @@ def _watched(pid: int, drawing: Path, seconds: float) -> Iterator[None]:
     watcher = subprocess.Popen(  # the program is ours
         [
             py_spy, "record", "--pid", str(pid), "--duration", str(round(seconds)),
-            "--rate", str(LOOKS_A_SECOND), "--format", "flamegraph", "--output", drawing,
+            "--rate", str(LOOKS_A_SECOND), "--gil", "--function", "--format", "flamegraph", "--output", drawing,
         ]
     )  # fmt: skip
     try:
         yield
         if watcher.wait(timeout=seconds + WRITTEN_SECONDS) != 0:
             raise RuntimeError(f"py-spy could not watch process {pid}")
+        # The title is the command that was given, with the folders of this machine.
+        text = drawing.read_text(encoding="utf-8")
+        drawing.write_text(text.replace(f"{ROOT}/", ""), encoding="utf-8")
     finally:
         watcher.kill()
         watcher.wait()
