@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Route
 
 from tests.support.axe import violations
-from tests.support.widget_page import PANEL, Portal, in_one_loop
+from tests.support.widget_page import PANEL, SHIFTS, Portal, in_one_loop
 
 pytestmark = in_one_loop
 
@@ -23,9 +23,6 @@ LAYOUTS = f"""{STYLE}<main><h1>Trang</h1>
 <visit-counter show="views"></visit-counter>
 <b data-visit-counter="total"></b></main>"""
 FILLED = "Array.from(document.querySelectorAll('visit-counter'), one => one.shadowRoot.textContent).every(text => /: ?\\d/.test(text))"
-SHIFTS = """window.shifts = []; new PerformanceObserver(
-  list => list.getEntries().forEach(entry => shifts.push(entry.value))
-).observe({type: 'layout-shift', buffered: true})"""
 
 
 async def test_the_rules_see_what_is_broken(portal: Portal) -> None:
@@ -139,7 +136,7 @@ async def test_nothing_moves_when_the_numbers_come(portal: Portal) -> None:
     await portal.until("shifts.length", 1)
 
     await portal.page.route("**/widget/v1.js", slowly)
-    room = "<style>visit-counter { display: block; min-height: 13em }</style>"
+    room = "<style>body { line-height: 1.5 } visit-counter { display: block; min-height: 15em }</style>"
     await portal.open("/on-its-way", f"{room}<visit-counter></visit-counter>{below}")
     await portal.until(FILLED, expected=True)
     await asyncio.sleep(0.3)

@@ -13,7 +13,7 @@ from tests.support import picture
 from tests.support.axe import violations
 from tests.support.load import HUMAN
 from tests.support.visit_counter import Service
-from tests.support.widget_page import PANEL, WAIT_SECONDS, in_one_loop, until
+from tests.support.widget_page import PANEL, SHIFTS, WAIT_SECONDS, in_one_loop, until
 
 pytestmark = in_one_loop
 
@@ -66,13 +66,15 @@ section { padding: 1rem }</style>
 
 
 async def test_pictures_of_the_reference_case(page: Page, demo: Service) -> None:
-    """The first reader of the demo sees exactly the reference page's lines; so do the pictures in README and docs."""
+    """The first reader of the demo sees exactly the reference lines, and nothing moves; so do the pictures in README and docs."""
     await page.set_viewport_size({"width": 1100, "height": 900})
+    await page.add_init_script(SHIFTS)
     await page.goto(demo.base_url + "/")
     await until(page, SITE_PANEL, REFERENCE_LINES)
     await expect(page.locator("#views")).to_contain_text("vị trí 0:", timeout=WAIT_MS)
     await expect(page.locator("#change")).to_contain_text("→", timeout=WAIT_MS)
     await picture.take(page, "demo")
+    assert await page.evaluate("shifts") == []
     await page.route("**/shown", lambda route: route.fulfill(body=SHOWN, content_type="text/html"))
     await page.goto(demo.base_url + "/shown")
     await until(page, f"{PANEL} === {REFERENCE_LINES!r}", expected=True)

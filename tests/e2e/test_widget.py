@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from urllib.parse import parse_qs, urlsplit
@@ -167,6 +168,27 @@ async def test_another_readers_view_arrives_by_itself(portal: Portal, chromium: 
     await other.goto(portal.base_url + "/b")
     await portal.until(f"{PANEL}.split('\\n').pop()", "Tổng số lượt xem: 2")
     assert len(portal.reads) == reads
+
+
+async def test_an_older_number_never_takes_a_newer_ones_place(portal: Portal) -> None:
+    """What a stream says of an earlier moment, as one of another replica may, is not shown."""
+    is_shown = asyncio.Event()
+
+    async def say_old(route: Route) -> None:
+        await is_shown.wait()
+        numbers = portal.read("metric=views") | {"total": 0, "as_of": "2026-01-01T00:00:00+07:00"}
+        await route.fulfill(
+            body=f"event: counters\ndata: {json.dumps(numbers)}\n\n",
+            content_type="text/event-stream",
+        )
+
+    await portal.page.route("**/stream**", say_old)
+    await portal.open("/a", "<visit-counter></visit-counter>")
+    await portal.until(f"{PANEL}.split('\\n').pop()", "Tổng số lượt xem: 1")
+    async with portal.page.expect_event("requestfinished", lambda one: "/stream" in one.url):
+        is_shown.set()
+    await asyncio.sleep(0.3)
+    assert await portal.page.evaluate(f"{PANEL}.split('\\n').pop()") == "Tổng số lượt xem: 1"
 
 
 async def test_without_a_stream_it_polls_and_pings(portal: Portal) -> None:

@@ -40,6 +40,11 @@ STAY_SECONDS = 0.3
 """How long a total must stay: the widget looks every 0.2 s whether there is a view to send."""
 
 
+SHIFTS = """window.shifts = []; new PerformanceObserver(
+  list => list.getEntries().forEach(entry => shifts.push(entry.value))
+).observe({type: 'layout-shift', buffered: true})"""
+"""Notes in `shifts` whatever on the page moves without the reader's doing (Layout Instability API)."""
+
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
 """Marks a module whose tests share a browser and a system: `pytestmark = in_one_loop`."""
 
