@@ -145,7 +145,7 @@ class Replay:
             began = time.monotonic()
             failure: UnavailableError | None = None
             try:
-                await self._step()
+                await self._step(end)
             except UnavailableError as error:
                 self._machine.relocate()
                 failure = error
@@ -154,7 +154,7 @@ class Replay:
                 on_progress(reached)
             for each in (self, *waiting):
                 await each.keep()
-            if self._machine.is_verified and self.position >= end:
+            if self._is_at(end):
                 return
             if time.monotonic() - moved_at > STUCK_SECONDS:
                 raise failure or LogUnavailableError(
@@ -186,12 +186,18 @@ class Replay:
         if self._consumer is not None:
             await self._consumer.close()
 
-    async def _step(self) -> None:
+    def _is_at(self, end: int) -> bool:
+        """Claim that the shadow is counted to a position, of the log there is."""
+        return self._machine is not None and self._machine.is_verified and self.position >= end
+
+    async def _step(self, end: int) -> None:
         """Find the place if need be, and count what has come, as the aggregator's loop does."""
         assert self._machine is not None, "started before"
         assert self._consumer is not None, "started before"
         if self._machine.is_due:
             await self._machine.locate(await self._log.identity())
+        if self._is_at(end):
+            return
         arrived = await self._consumer.fetch(FETCH_WAIT_SECONDS)
         if any(fetched.records for fetched in arrived):
             self._machine.hold_to(await self._log.identity())
