@@ -16,6 +16,7 @@ pytestmark = pytest.mark.compose
 
 SITE = "load-test"
 PAST_DAYS = 5
+BACKUP = "test.backup"
 TRACES = Path(__file__).parents[1] / "support" / "compose_traces.py"
 
 
@@ -29,7 +30,8 @@ def loaded(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
 
 
 def test_neither_address_nor_browser_is_kept(loaded: Stack) -> None:
-    """Not in a volume, not in a log line, not in what log and store hold once it is unpacked."""
+    """Not in a volume, a backup among them, not in a log line, not in what log and store hold once it is unpacked."""
+    loaded.compose("run", "--rm", "-T", "cli", "backup", f"/backup/{BACKUP}")
     held = loaded.python(TRACES.read_text(encoding="utf-8"))
     said = loaded.logs()
     assert "/tin-tuc/bai-1" in held, "the search would find nothing at all"
@@ -37,7 +39,16 @@ def test_neither_address_nor_browser_is_kept(loaded: Stack) -> None:
         assert mark not in held
         assert mark not in said
         assert files_with(loaded, mark.encode()) == []
-    assert files_with(loaded, b"page-views") != [], "the search would find nothing at all"
+    of_the_site = files_with(loaded, SITE.encode())
+    assert [file for file in of_the_site if file.endswith(BACKUP)], "the search would find nothing"
+
+
+def test_a_backup_has_no_salt(loaded: Stack) -> None:
+    """Not even today's: whoever has the backup cannot tell readers again."""
+    (salt,) = loaded.python(TODAYS_SALT).split()
+    kept = files_with(loaded, bytes.fromhex(salt))
+    assert kept, "the search would find nothing"
+    assert not [file for file in kept if file.endswith(BACKUP)]
 
 
 def test_a_salt_of_the_past_leaves_the_disk(loaded: Stack) -> None:
@@ -57,6 +68,14 @@ def test_a_salt_of_the_past_leaves_the_disk(loaded: Stack) -> None:
     loaded.up("--no-recreate")
     assert files_with(loaded, day.encode()) == []
 
+
+TODAYS_SALT = """
+from datetime import UTC, datetime
+from pathlib import Path
+from redis import Redis
+url = Path("/run/secrets/VISIT_COUNTER_STORE__URL").read_text()
+print(Redis.from_url(url).get(f"vc:salt:{datetime.now(UTC).date().isoformat()}").hex())
+"""
 
 PUT_SALT = """
 from pathlib import Path
