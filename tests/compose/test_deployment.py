@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.compose import Stack, docker, json_of
 from tests.support.compose_load import READERS, Load, write_access_log
-from tests.support.process import http_get, http_post, wait_until
+from tests.support.process import answers_ok, http_get, http_post, wait_until
 
 pytestmark = pytest.mark.compose
 
@@ -81,6 +81,8 @@ def test_a_container_may_do_no_more_than_it_must(stack: Stack, kind: str) -> Non
 
 def test_the_reference_portal_counts(stack: Stack) -> None:
     """A view sent to the gateway is acknowledged, counted and seen by who follows the stream."""
+    answers = f"{stack.gateway}/v1/sites/thanhxuan/counters"
+    wait_until(lambda: answers_ok(answers), timeout_seconds=15, what="the first numbers")
     with following(stack, "thanhxuan") as events:
         before = json.loads(next(events))
         status, body = http_post(f"{stack.gateway}/v1/views", b'{"site":"thanhxuan","page":"/a"}')
@@ -91,6 +93,21 @@ def test_the_reference_portal_counts(stack: Stack) -> None:
     waited = stack.get(f"/v1/sites/thanhxuan/counters?metric=views&after={answer['position']}")
     assert waited["after"] is True
     assert waited["total"] >= 1
+
+
+def test_a_new_site_carries_the_old_counter_s_numbers(stack: Stack) -> None:
+    """As docs/deploy.md has it: a file in the folder of sites, live without a restart, and one command."""
+    file = stack.configuration / "sites.d" / "my-portal.toml"
+    file.write_text('name = "My portal"\norigins = ["https://portal.example"]\n', encoding="utf-8")
+    answers = f"{stack.gateway}/v1/sites/my-portal/counters"
+    wait_until(lambda: answers_ok(answers), timeout_seconds=15, what="the site")
+    arguments = ("--total", "155351", "--evidence", "a screenshot of the old counter")
+    stack.cli("open-balance", "--site", "my-portal", *arguments)
+    wait_until(
+        lambda: bool(json_of(answers)["total"] == 155_351),
+        timeout_seconds=15,
+        what="the old counter's total",
+    )
 
 
 def test_counts_are_exact_while_one_of_each_kind_is_killed(stack: Stack, tmp_path: Path) -> None:
