@@ -14,7 +14,7 @@ SECONDS_MAX=900
 NOT_RUN=3
 
 tests=tests/compose
-if [ "${1:-}" = --ha ]; then tests=tests/compose_ha; shift; fi
+if [ "${1:-}" = --ha ]; then tests=tests/compose_ha COMPOSE_TEST_PROJECT=visit-counter-test-ha; shift; fi
 kit=${ENGINE_KIT:-}
 is_ours=
 answers() { timeout 20 docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; }

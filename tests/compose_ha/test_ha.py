@@ -33,6 +33,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         os.environ.get("COMPOSE_TEST_PROJECT", PROJECT),
         tmp_path_factory.mktemp("stack"),
         files=["deploy/compose.ha.yml"],
+        subnet=90,
     )
     trust_this_machine(found.gateway_configuration / "trusted-proxies.conf")
     found.down()
