@@ -6,16 +6,13 @@ from importlib.resources import files
 
 import msgspec
 
-from services.runtime.panel import Language
-from visits.counters import Metric
+from services.runtime.panel import NOUNS, Language
 
 PAGE_VIEWS_MIN = 5
 """Pages with fewer views are not listed: a rarely read page could tell of its one reader."""
 
-METRICS: dict[Language, dict[Metric, str]] = {
-    "vi": {Metric.VISITS: "Lượt truy cập", Metric.VIEWS: "Lượt xem", Metric.VISITORS: "Khách"},
-    "en": {Metric.VISITS: "Visits", Metric.VIEWS: "Views", Metric.VISITORS: "Visitors"},
-}
+METRICS = NOUNS
+"""What is counted, in the order of the pages' columns."""
 
 COUNTERS: dict[Language, dict[str, str]] = {
     "vi": {

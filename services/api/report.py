@@ -64,6 +64,7 @@ def month_values(site: Site, facts: MonthFacts, lang: Language, kept_days: int) 
         "sums": [_sum_row(facts, metric, lang, is_running=is_running) for metric in METRICS[lang]],
         "days": _day_rows(site, facts, lang),
         "top": None if ranking is None else listed_pages(ranking, lang, TOP_PAGES),
+        "other": None if ranking is None else grouped(ranking.other, lang),
         "top_note": top_note,
         "is_gone": facts.kept_from > facts.last,
         "books": None if facts.balance is None else _refused(facts.balance, facts, lang),

@@ -18,7 +18,7 @@ CAPTION: dict[Language, str] = {"vi": "Thống kê truy cập", "en": "Visit sta
 VIEWS: dict[Language, str] = {"vi": "Lượt xem", "en": "Views"}
 """The label of one page's views."""
 
-_NOUNS: dict[Language, dict[Metric, str]] = {
+NOUNS: dict[Language, dict[Metric, str]] = {
     "vi": {
         Metric.VISITS: "Lượt truy cập",
         Metric.VIEWS: "Lượt xem",
@@ -26,6 +26,8 @@ _NOUNS: dict[Language, dict[Metric, str]] = {
     },
     "en": {Metric.VISITS: "Visits", Metric.VIEWS: "Views", Metric.VISITORS: "Visitors"},
 }
+"""What is counted, in words."""
+
 _LABELS: dict[Language, dict[str, str]] = {
     "vi": {
         "online": "Đang online",
@@ -70,7 +72,7 @@ def label(name: str, metric: Metric, lang: Language) -> str:
         metric: what is counted.
         lang: the language.
     """
-    noun = _NOUNS[lang][metric]
+    noun = NOUNS[lang][metric]
     if name == "total":
         # "Tổng số truy cập", not "Tổng số lượt truy cập"; but "Tổng số lượt xem".
         noun = noun.lower().replace("lượt t", "t")
