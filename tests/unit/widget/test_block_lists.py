@@ -56,7 +56,11 @@ def blocks(rule: str, url: str) -> bool:
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_no_generic_rule_matches(address: str) -> None:
     """Under a host of its own and under a path of the portal's alike."""
-    for base in ("https://counter.example.com", "https://portal.example.gov.vn/dem"):
+    for base in (
+        "https://counter.example.com",
+        "https://portal.example.gov.vn/dem",
+        "https://portal.example.gov.vn/vc",  # as docs/proxy.md has it
+    ):
         assert [rule for rule in NEAREST if blocks(rule, base + address)] == []
 
 
