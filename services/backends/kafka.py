@@ -15,10 +15,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from services.backends.kafka_consumer import KafkaConsumer, unavailable
+from services.backends.kafka_disk import ask_disks
 from services.backends.kafka_metadata import KafkaMetadata
 from services.backends.kafka_replay import KafkaReplay
 from services.backends.kafka_topic import ensure_topics
-from services.backends.port import BATCH_BYTES_MAX, TIMEOUT_SECONDS, Identity
+from services.backends.port import BATCH_BYTES_MAX, TIMEOUT_SECONDS, Disk, Identity
 from visits.codec import DeadRecord
 from visits.errors import LogUnavailableError, SettingsError
 
@@ -130,6 +131,10 @@ class KafkaLog:
     async def identity(self) -> Identity:
         """Ask for the topic's id and its partitions' leader epochs."""
         return await self._metadata.ask()
+
+    async def disks(self) -> list[Disk]:
+        """Return the brokers' disks."""
+        return await ask_disks(self._metadata.brokers, self._topic)
 
     async def append(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int | None:
         """Append records; see the port."""

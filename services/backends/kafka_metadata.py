@@ -41,8 +41,8 @@ class KafkaMetadata:
     def __init__(self, bootstrap: str, topic: str) -> None:
         """Take `host:port`, comma-separated, and the topic's name; nothing is connected yet."""
         self._topic = topic
-        self._bootstrap = frozenset(_address(text) for text in bootstrap.split(","))
-        self._connections: dict[Address, _Connection] = {}
+        self._bootstrap = frozenset(address_of(text) for text in bootstrap.split(","))
+        self._connections: dict[Address, Connection] = {}
         self._rests_until: dict[Address, float] = {}
         self._asking = asyncio.Lock()
 
@@ -65,6 +65,11 @@ class KafkaMetadata:
             self._keep(frozenset().union(*(answer.brokers for answer in found)))
         return _newest([answer.identity for answer in found], self._topic)
 
+    @property
+    def brokers(self) -> frozenset[Address]:
+        """The brokers as the last answer named them; before the first as the operator did."""
+        return frozenset(self._connections) or self._bootstrap
+
     def close(self) -> None:
         """Close all connections."""
         self._keep(frozenset())
@@ -75,7 +80,7 @@ class KafkaMetadata:
         Raises:
             LogUnavailableError: it answers that there is no such topic.
         """
-        connection = self._connections.setdefault(address, _Connection(address))
+        connection = self._connections.setdefault(address, Connection(address))
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 answer = await connection.ask(_request(self._topic))
@@ -90,10 +95,10 @@ class KafkaMetadata:
             self._connections.pop(address).close()
             self._rests_until.pop(address, None)
         for address in brokers - self._connections.keys():
-            self._connections[address] = _Connection(address)
+            self._connections[address] = Connection(address)
 
 
-class _Connection:
+class Connection:
     """A connection to one broker, made when it is needed; one question at a time."""
 
     def __init__(self, address: Address) -> None:
@@ -142,7 +147,7 @@ def read_description(answer: bytes, topic: str) -> Description:
         LogUnavailableError: the topic does not exist.
         EOFError: it ends too early.
     """
-    data = _Data(answer)
+    data = Data(answer)
     data.skip(4)  # correlation id
     data.skip_tags()
     data.skip(4)  # throttle time
@@ -165,7 +170,7 @@ def read_description(answer: bytes, topic: str) -> Description:
     return Description(frozenset(brokers), Identity(str(found), _read_epochs(data)))
 
 
-def _read_epochs(data: _Data) -> dict[int, int]:
+def _read_epochs(data: Data) -> dict[int, int]:
     epochs = {}
     for _ in range(data.length()):
         data.skip(2)  # error: a partition without a leader has an epoch all the same
@@ -196,7 +201,8 @@ def _newest(said: list[Identity], topic: str) -> Identity:
     return Identity(ids.pop(), epochs)
 
 
-def _address(text: str) -> Address:
+def address_of(text: str) -> Address:
+    """Return host and port of `host:port`; an IPv6 host stands in brackets."""
     host, _, port = text.strip().rpartition(":")
     return host.strip("[]"), int(port)
 
@@ -211,10 +217,11 @@ def _request(topic: str) -> bytes:
         + b"\xff\xff"  # no client id
         + b"\0"
     )
-    return header + b"\x02" + bytes(16) + _varint(len(name) + 1) + name + b"\0" + b"\0\0" + b"\0"
+    return header + b"\x02" + bytes(16) + varint(len(name) + 1) + name + b"\0" + b"\0\0" + b"\0"
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Return an unsigned number, seven bits a byte."""
     encoded = bytearray()
     while value > 0x7F:  # noqa: PLR2004  # seven bits a byte
         encoded.append(value & 0x7F | 0x80)
@@ -223,7 +230,7 @@ def _varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-class _Data:
+class Data:
     """Reads an answer's fields in order (Kafka protocol, "Protocol Primitive Types", compact forms)."""
 
     def __init__(self, data: bytes) -> None:

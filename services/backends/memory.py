@@ -19,6 +19,7 @@ from services.backends.port import (
     FETCH_RECORDS_MAX,
     Account,
     Applied,
+    Disk,
     Extent,
     Fetched,
     Identity,
@@ -64,6 +65,10 @@ class MemoryLog:
     async def log_id(self) -> str:
         """Return which log it is."""
         return self._log_id
+
+    async def disks(self) -> list[Disk]:
+        """Return none: memory has no disk."""
+        return []
 
     async def identity(self) -> Identity:
         """Return which log it is, with an epoch a partition."""

@@ -52,6 +52,20 @@ class Identity(Struct, frozen=True):
     epochs: dict[int, int] = {}
 
 
+class Disk(Struct, frozen=True):
+    """A disk of a server of the log.
+
+    Attributes:
+        name: server and folder.
+        taken_bytes: what of this log lies there.
+        free_bytes: room that is left.
+    """
+
+    name: str
+    taken_bytes: int
+    free_bytes: int
+
+
 class Fetched(Struct, frozen=True):
     """Records of one partition, in order.
 
@@ -143,6 +157,9 @@ class EventLog(Protocol):
         Raises:
             LogUnavailableError: does not answer, or the topic is away.
         """
+
+    async def disks(self) -> list[Disk]:
+        """Return the disks of the log's servers; empty where they do not tell. Never raises."""
 
     async def append(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int | None:
         """Append (key, value) pairs as one batch and return the position of the first once they are durable.

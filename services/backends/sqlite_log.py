@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
-from services.backends.port import BATCH_RECORDS_MAX, Extent, Fetched, Identity
+from services.backends.port import BATCH_RECORDS_MAX, Disk, Extent, Fetched, Identity
 from services.backends.sqlite_file import SqliteFile
 from visits.codec import DeadRecord, LogRecord
 from visits.errors import LogUnavailableError
@@ -49,6 +49,10 @@ class SqliteLog:
     async def identity(self) -> Identity:
         """Return the log's identity; what was committed stays, so there are no epochs."""
         return Identity(await self.log_id())
+
+    async def disks(self) -> list[Disk]:
+        """Return none: the process that has the file shows it itself (`services.runtime.resources`)."""
+        return []
 
     async def append(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> int | None:
         """Append records in one transaction, fsynced before it returns; see `EventLog`."""

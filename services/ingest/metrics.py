@@ -31,6 +31,8 @@ class IngestMetrics:
         received: requests taken, by kind; `unreadable` could not be decoded.
         refused: requests not counted, by reason.
         acknowledged: views acknowledged to their senders: the log has them.
+        log_bytes: what of the log lies on each broker's disk.
+        log_free_bytes: what room is left there.
         proxies: views acknowledged, by the proxy that their clients came to.
         log_up: 1 while the log answers.
         store_up: 1 while the store answers.
@@ -75,6 +77,13 @@ class IngestMetrics:
         ).labels()
         in_flight = Gauge(f"{PREFIX}_in_flight", "Records that wait for the log", registry=registry)
         in_flight.set_function(waiting)
+        self.log_bytes, self.log_free_bytes = (
+            Gauge(f"{PREFIX}_{name}", doc, ["disk"], registry=registry)
+            for name, doc in (
+                ("log_bytes", "What of the log lies on a broker's disk"),
+                ("log_free_bytes", "Room left on a broker's disk"),
+            )
+        )
         NumberCollector(
             registry,
             "counter",

@@ -51,6 +51,9 @@ from visits.record import VERSION, Probe
 WATCH_SECONDS = 2.0
 """How often log and store are asked whether they answer, and the salts are looked after."""
 
+DISK_SECONDS = 30.0
+"""How often the log's servers are asked for the room on their disks."""
+
 DRAIN_TRIES = 3
 """How often the last tallies are written before they are given up."""
 
@@ -168,6 +171,7 @@ class IngestPart:
             asyncio.create_task(_every(WATCH_SECONDS, self._watch_store), name="ingest-store"),
             asyncio.create_task(_every(WATCH_SECONDS, self._watch_log), name="ingest-log"),
             asyncio.create_task(_every(FLUSH_SECONDS, self._flush), name="ingest-tally"),
+            asyncio.create_task(_every(DISK_SECONDS, self._watch_disks), name="ingest-disks"),
         ]
 
     async def drain(self) -> None:
@@ -268,6 +272,15 @@ class IngestPart:
             self._on_append(self._failed_partition, error)
         else:
             self._on_append(self._failed_partition, None)
+
+    async def _watch_disks(self) -> None:
+        """Show the room on the disks of the log's servers; what is not told any more is not shown."""
+        disks = await self._log.disks()
+        self._metrics.log_bytes.clear()
+        self._metrics.log_free_bytes.clear()
+        for disk in disks:
+            self._metrics.log_bytes.labels(disk.name).set(disk.taken_bytes)
+            self._metrics.log_free_bytes.labels(disk.name).set(disk.free_bytes)
 
     async def _probe_log(self) -> None:
         """Write a record that counts nothing where an append failed: a full disk can still be read.

@@ -79,7 +79,7 @@ EMBEDDED: Promised = {
 }
 
 CLOSED_LABELS = frozenset(
-    {"kind", "reason", "outcome", "partition", "state", "hash", "version", "python", "route", "status", "proxy", "le"}
+    {"kind", "reason", "outcome", "partition", "state", "hash", "version", "python", "route", "status", "proxy", "disk", "le"}
 )  # fmt: skip
 """Besides `site`, which two metrics alone carry: never a page, a visitor, a path."""
 

@@ -51,6 +51,7 @@ def healthy(minutes: int, step: int = 1) -> dict[str, str]:
         f"{V}_memory_limit_bytes{{{API}}}": 5e8,
         f"process_resident_memory_bytes{{{API}}}": 1e8,
         f"{V}_data_free_bytes{{{API}}}": 1e11,
+        f'{V}_log_free_bytes{{{INGEST}, disk="kafka:9092 /data"}}': 1e11,
         'redis_memory_used_bytes{job="redis", instance="redis:6379"}': 1e8,
         'redis_memory_max_bytes{job="redis", instance="redis:6379"}': 5e8,
         'node_filesystem_avail_bytes{instance="host", mountpoint="/", fstype="ext4"}': 1e11,
@@ -273,6 +274,7 @@ def _sites() -> Iterator[Scenario]:
 def _resources() -> Iterator[Scenario]:
     minutes = 9 * HOUR
     free = f"{V}_data_free_bytes{{{API}}}"
+    broker = f'{V}_log_free_bytes{{{INGEST}, disk="kafka:9092 /data"}}'
     disk = 'node_filesystem_avail_bytes{instance="host", mountpoint="/", fstype="ext4"}'
     redis = 'redis_memory_used_bytes{job="redis", instance="redis:6379"}'
     process = f"process_resident_memory_bytes{{{API}}}"
@@ -281,6 +283,13 @@ def _resources() -> Iterator[Scenario]:
         # What is left is gone in so many days: four are warned of.
         ("our disk fills in three days", "DiskFills/ticket", {free: _gone_in(3, all_of_disk)}),
         ("our disk fills in six days", "", {free: _gone_in(6, all_of_disk)}),
+        (
+            "a broker's disk fills in three days",
+            "DiskFills/ticket",
+            {broker: _gone_in(3, all_of_disk)},
+        ),
+        ("a broker's disk fills in six days", "", {broker: _gone_in(6, all_of_disk)}),
+        ("a broker has no room left", "DiskFills/ticket", {broker: level(9e8, minutes, SLOW)}),
         ("a disk fills in three days", "DiskFills/ticket", {disk: _gone_in(3, all_of_disk)}),
         ("a disk fills in six days", "", {disk: _gone_in(6, all_of_disk)}),
         ("no room left", "DiskFills/ticket", {free: level(9e8, minutes, SLOW)}),

@@ -121,23 +121,28 @@ KEPT_ROW = Row(
     "What is kept, and what ends",
     [
         Panel(
-            "Size of what is kept",
-            "The embedded pair's file with its journal, or what Redis holds in memory.",
+            "Size of the log",
+            "On each broker's disk; of the embedded pair the file with log and counters. It is kept for ever.",
             "bytes",
             NONE,
             "DiskFills",
-            [Query("visit_counter_data_bytes or redis_memory_used_bytes", "{{job}} {{instance}}")],
+            [
+                Query(
+                    "max by (disk) (visit_counter_log_bytes) or visit_counter_data_bytes",
+                    "{{disk}} {{instance}}",
+                )
+            ],
         ),
         Panel(
-            "Room left",
-            "On the disk of the embedded pair's file, or in Redis' memory. Without room views are refused, or not counted.",
+            "Room left for it",
+            "On each broker's disk, or on that of the embedded pair's file. Without room views are refused.",
             "bytes",
-            below(1e8, 2e8),
+            below(1e9, 1e10),
             "DiskFills",
             [
                 Query(
-                    "visit_counter_data_free_bytes or (redis_memory_max_bytes > 0) - redis_memory_used_bytes",
-                    "{{job}} {{instance}}",
+                    "max by (disk) (visit_counter_log_free_bytes) or visit_counter_data_free_bytes",
+                    "{{disk}} {{instance}}",
                 )
             ],
         ),
@@ -219,6 +224,6 @@ REDIS_ROW = Row(
 RESOURCES = Dashboard(
     "resources",
     "resources",
-    "What the programs use up, and what ends by itself. Disks of Kafka and Redis are seen by a node exporter, which is the host's.",
+    "What the programs use up, and what ends by itself. Other disks are seen by a node exporter, which is the host's.",
     [PROCESSES, KEPT_ROW, REDIS_ROW],
 )

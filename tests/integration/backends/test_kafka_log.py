@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -15,6 +18,7 @@ from services.backends.kafka_consumer import KafkaConsumer
 from services.backends.kafka_metadata import ASK_SECONDS
 from services.backends.port import TIMEOUT_SECONDS, LogConsumer
 from tests.support.kafka import KafkaCluster
+from tests.support.ports import free_port
 from visits.codec import DeadRecord, LogRecord
 from visits.errors import LogUnavailableError, SettingsError
 
@@ -335,3 +339,30 @@ async def test_dead_letters_keep_the_reason_and_the_place(kafka: KafkaCluster, t
         "offset": b"42",
         "size": b"1",
     }
+
+
+async def test_the_disks_of_the_brokers_are_told(
+    kafka: KafkaCluster, topic: str, tmp_path: Path
+) -> None:
+    """What of the topic lies there grows by what is appended; room is no more than the disk has, on which all tests' folders are."""
+    log = log_of(kafka, topic)
+    await log.open()
+    try:
+        await log.log_id()
+        [before] = await log.disks()
+        payload = random.Random(1).randbytes(100_000)  # lz4 finds nothing to save
+        await log.append(0, [(b"key", payload)])
+        [after] = await log.disks()
+    finally:
+        await log.close()
+    assert before.taken_bytes == 0
+    assert 100_000 <= after.taken_bytes < 200_000
+    assert after.name == before.name
+    assert 0 < after.free_bytes <= shutil.disk_usage(tmp_path).total
+
+
+async def test_a_broker_that_is_away_has_no_disk(topic: str) -> None:
+    """Nobody is told a 0."""
+    log = KafkaLog(f"127.0.0.1:{free_port()}", topic, group_id=topic)
+    assert await log.disks() == []
+    await log.close()
