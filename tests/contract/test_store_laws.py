@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 from typing import Any
@@ -10,11 +11,13 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
+from services.aggregator.ahead import until_sent
 from services.backends.port import Applied, CounterStore, Miss
 from services.backends.redis import RedisStore
 from tests.support.dictstore import LOG_ID, DictStore
 from tests.support.logs import NOON, as_log, logs, view
 from tests.support.ports import free_port
+from tests.support.process import wait_until
 from tests.support.redis import RedisCluster, RedisServer
 from visits.codec import LogRecord, decode_batch
 from visits.counters import DAY_MS
@@ -475,3 +478,21 @@ async def test_an_id_remembered_again_outlives_its_first_time(store: CounterStor
     assert (await store.read_books(0, "a")) | {} == {
         "counted": 4, "duplicate": 1, "2026-11-24:counted": 4, "2026-11-24:duplicate": 1,
     }  # fmt: skip
+
+
+async def test_a_question_leaves_within_a_few_turns_of_the_loop(
+    redis_store: CounterStore, redis_server: RedisServer
+) -> None:
+    """What the aggregator asked has reached Redis when it turns to the next piece, with the loop standing still."""
+    await redis_store.begin(0, LOG_ID, SMALL)
+    with redis_server.client() as client:
+        client.config_resetstat()
+        asking = asyncio.ensure_future(redis_store.head(0))
+        await until_sent()
+        # This client blocks the loop: nothing leaves from now on that has not left.
+        wait_until(
+            lambda: "cmdstat_evalsha" in client.info("commandstats"),
+            timeout_seconds=5,
+            what="the question",
+        )
+    assert await asking is not None
