@@ -40,6 +40,9 @@ class Site:
         else:
             request.respond(HEAD, request.body + self.padding)
 
+    async def live(self) -> Response:
+        return Response()
+
     async def handle_usual(self, request: Request) -> Response:
         self.usual += 1
         return Response(await request.body() + self.padding, 202, {"x-way": "usual"})
@@ -64,7 +67,7 @@ async def serving(
     port = free_port()
     found = Site(port, None)  # type: ignore[arg-type]  # set below
     add_direct_routes(app, {b"/hot": found.handle})
-    app.add_api_route("/livez", dict, methods=["GET"])
+    app.add_api_route("/livez", found.live, methods=["GET"])
     app.add_api_route("/hot", found.handle_usual, methods=["GET", "POST", "OPTIONS"])
     config = uvicorn.Config(
         app,
