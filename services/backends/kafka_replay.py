@@ -14,6 +14,7 @@ from services.backends.port import FETCH_RECORDS_MAX, TIMEOUT_SECONDS, Extent, F
 from visits.codec import LogRecord
 
 CLOSE_SECONDS = 5.0
+FETCH_WAIT_MS = 50
 
 
 class KafkaReplay:
@@ -33,6 +34,8 @@ class KafkaReplay:
             max_poll_records=FETCH_RECORDS_MAX,
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
             request_timeout_ms=12_000,
+            # A seek waits for the answer that is under way.
+            fetch_max_wait_ms=FETCH_WAIT_MS,
         )
 
     async def start(self) -> Self:

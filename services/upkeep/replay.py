@@ -138,8 +138,9 @@ class Replay:
         """
         assert self._machine is not None, "started before"
         assert self._consumer is not None, "started before"
-        self._machine.relocate()
-        self._consumer.end = end
+        if self._consumer.has_held_back:
+            self._machine.relocate()
+        self._consumer.end, self._consumer.has_held_back = end, False
         moved_at, reached = time.monotonic(), -1
         while True:
             began = time.monotonic()
@@ -217,10 +218,12 @@ class _Bounded:
 
     Attributes:
         end: that position.
+        has_held_back: records were dropped for lying behind it; to have them, the place must be found again.
     """
 
     def __init__(self, consumer: LogConsumer) -> None:
         self.end = 0
+        self.has_held_back = False
         self._consumer = consumer
 
     @property
@@ -238,16 +241,13 @@ class _Bounded:
 
     async def fetch(self, wait_seconds: float) -> list[Fetched]:
         """Return what has come and lies before the end."""
-        return [
-            Fetched(
-                fetched.partition,
-                fetched.epoch,
-                tuple(record for record in fetched.records if record.position < self.end),
-                min(fetched.end, self.end),
-                fetched.heard_at,
-            )
-            for fetched in await self._consumer.fetch(wait_seconds)
-        ]
+        return [self._cut(fetched) for fetched in await self._consumer.fetch(wait_seconds)]
+
+    def _cut(self, fetched: Fetched) -> Fetched:
+        records = tuple(record for record in fetched.records if record.position < self.end)
+        self.has_held_back |= len(records) < len(fetched.records)
+        end = min(fetched.end, self.end)
+        return Fetched(fetched.partition, fetched.epoch, records, end, fetched.heard_at)
 
     async def extent(self, partition: int) -> Extent:
         """Return what the log holds."""
