@@ -7,6 +7,7 @@ import errno
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,9 @@ from visits.errors import SettingsError
 
 OPEN_SECONDS = 2.0
 """How long a start waits for log and store before it serves without them: alive, not ready."""
+
+CLOSE_SECONDS_MAX = 2.0
+"""How long the end waits for log and store to be closed; with what is drained before it makes less than 10 s (DESIGN 3.4)."""
 
 Parts = Callable[[Configuration, Backends, Health, CollectorRegistry, Tracer], Sequence[Part]]
 
@@ -221,7 +225,9 @@ def _run(
                 opening.result()
         finally:
             opening.cancel()
-            await backends.close()
+            # What does not answer by now is left as it is: the process ends, and with it the connections.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(backends.close(), CLOSE_SECONDS_MAX)
 
     if sys.platform == "win32":
         asyncio.run(run())

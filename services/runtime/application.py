@@ -11,8 +11,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Literal, Protocol
 
 import structlog
@@ -166,6 +166,13 @@ class _Server(uvicorn.Server):
         """Start, then fit the interpreter."""
         await super().startup(sockets)
         fit_interpreter()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take signals as uvicorn does, and leave it there: it would raise them again, and end the process before it has closed all."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """Note the signal, then stop as uvicorn does."""
