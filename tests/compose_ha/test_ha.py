@@ -110,7 +110,7 @@ from redis import Redis
 url = Path("/run/secrets/VISIT_COUNTER_STORE__URL").read_text().split(",")[0]
 at = urlsplit(url.replace("redis-cluster", "redis"))
 client = Redis(host="{server}", username=at.username, password=at.password, decode_responses=True)
-print("cluster_state:" + client.execute_command("CLUSTER", "INFO")["cluster_state"])
+print(client.execute_command("CLUSTER", "INFO").split()[0])
 for entry in client.acl_log():
     print(entry["username"], entry["reason"], entry["context"], entry["object"])
 """
