@@ -173,7 +173,8 @@ class Rules:
 
     def refuse_prefetch(self, arrival: Arrival) -> Refused | None:
         """Do not count a page that the browser only prepares."""
-        if arrival.headers.is_prefetch:
+        # Who says `own` is the widget, which waits until the page is seen; right then a browser may still mark its requests.
+        if arrival.headers.is_prefetch and arrival.request.own is None:
             return Refused(Refusal.PREFETCH, "the browser only prepares the page; nobody saw it")
         return None
 

@@ -163,3 +163,8 @@ def test_token_lifts_bot_and_rate_rules_of_a_test_site_only() -> None:
 def test_wrong_token_of_a_test_site_is_refused(sent: str) -> None:
     """A load test hears that its token is wrong, rather than of bots."""
     assert decide(arrive("test", {"authorization": sent})) is Refusal.UNAUTHORIZED
+
+
+def test_the_widget_says_itself_when_a_page_is_seen() -> None:
+    """A view that says `own` counts also while its browser still marks requests as those of a prepared page."""
+    assert decide(arrive(headers={"is_prefetch": True}, own=False)) is None
