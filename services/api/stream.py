@@ -92,6 +92,7 @@ class Publisher:
         self._streams = streams
         self._key = key
         self.subscribers: dict[Subscriber, None] = {}
+        self._first: tuple[Rendered, bytes] | None = None
         self._tag = ""
         self._told_at = 0.0
 
@@ -133,8 +134,11 @@ class Publisher:
         site = self._streams.readings.configuration.sites.get(self._key.site)
         if site is None or not self._tag:
             return b""
-        readings = self._streams.readings
-        return event_of(await readings.rendered(site, self._key.metric, self._key.windows))
+        rendered = await self._streams.readings.rendered(site, self._key.metric, self._key.windows)
+        if self._first is None or self._first[0] is not rendered:
+            # One text for all who come now: each keeps the last one it was sent.
+            self._first = (rendered, event_of(rendered))
+        return self._first[1]
 
     async def _tell(self, event: bytes) -> None:
         self._told_at = time.monotonic()
