@@ -21,7 +21,7 @@ from services.runtime.clock import now_ms
 from tests.support.ingest import Answer, Ingest
 from visits.errors import LogUnavailableError
 from visits.record import Record, Tally, View
-from visits.window import iso, local_day
+from visits.window import day_start, iso, local_day
 
 TOKEN, BOTH = "a-token-of-demo", "a-token-of-two-sites"
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -70,7 +70,8 @@ def views(records: list[Record]) -> list[View]:
 async def test_lines_are_views_with_their_own_moment_and_reader(ingest: Ingest) -> None:
     """What a server saw hours ago is recorded for then, received now, under the pseudonym of that day."""
     now = now_ms()
-    yesterday = now - 23 * HOUR
+    # Its last moment is at most 24 h ago, whatever the hour is now.
+    yesterday = day_start(local_day(now, ZONE), ZONE) - 1
     lines = [
         line(1, at=yesterday, id="first-view"),
         line(1, at=now, page="https://any.example//b/?q=1"),
