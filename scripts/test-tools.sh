@@ -19,9 +19,9 @@ has() { command -v "$1" >/dev/null 2>&1; }
 java_major() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1; }
 has_java() { has java && [ "$(java_major)" -ge "$JAVA_MAJOR_MIN" ] 2>/dev/null; }
 has_browser() { has chromium || has google-chrome || has chromium-browser; }
-# U+1EF1, "ự": a letter that only fonts made for Vietnamese carry.
 # Where servers are, which a user's PATH may leave out.
 has_server() { has "$1" || [ -x "/usr/sbin/$1" ]; }
+# U+1EF1, "ự": a letter that only fonts made for Vietnamese carry.
 has_font() { has fc-list && [ -n "$(fc-list ':charset=1ef1' family 2>/dev/null | head -n 1)" ]; }
 
 missing=() wished=

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from services.runtime.metrics import gauge
+from services.runtime.metrics import BATCH_RECORDS, gauge
 from visits.errors import StoppedState
+
+STEP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+"""Edges of histograms of what one batch takes."""
 
 RUNNING = "running"
 LOCATING = "locating"
@@ -84,19 +87,19 @@ class AggregatorMetrics:
         self.fold_seconds = Histogram(
             f"{prefix}_fold_seconds",
             "Deciding one batch, during which nothing else runs in the process",
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
+            buckets=STEP_SECONDS,
             registry=registry,
         )
         self.apply_seconds = Histogram(
             f"{prefix}_apply_seconds",
             "One apply, from call to answer",
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
+            buckets=STEP_SECONDS,
             registry=registry,
         )
         self.batch_records = Histogram(
             f"{prefix}_batch_records",
             "Records of one batch",
-            buckets=(1, 10, 100, 500, 1000, 2500, 5000),
+            buckets=BATCH_RECORDS,
             registry=registry,
         )
         self.id_window_seconds = Gauge(

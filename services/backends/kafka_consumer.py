@@ -203,14 +203,14 @@ class KafkaConsumer:
 
     async def close(self) -> None:
         """Leave the group."""
-        await _stop(self._consumer)
+        await stop_client(self._consumer)
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def _rebuild(self) -> None:
         """Leave with the old client, stopped beside, and join with a new one; every position is then to be read anew."""
         self._revoke_all()
-        task = asyncio.create_task(_stop(self._consumer))
+        task = asyncio.create_task(stop_client(self._consumer))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
         self._consumer = self._make()
@@ -262,7 +262,7 @@ class KafkaConsumer:
                 return
 
 
-async def _stop(consumer: AIOKafkaConsumer) -> None:
+async def stop_client(consumer: AIOKafkaConsumer) -> None:
     """Stop a client, within bounds: it waits for a broker that may be away."""
     with suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS - KILL_SECONDS):

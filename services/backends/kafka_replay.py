@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.backends.kafka_consumer import FETCH_BYTES_MAX, unavailable
+from services.backends.kafka_consumer import FETCH_BYTES_MAX, stop_client, unavailable
 from services.backends.port import FETCH_RECORDS_MAX, TIMEOUT_SECONDS, Extent, Fetched
 from visits.codec import LogRecord
 
-CLOSE_SECONDS = 5.0
 FETCH_WAIT_MS = 50
 
 
@@ -108,6 +106,4 @@ class KafkaReplay:
 
     async def close(self) -> None:
         """Disconnect."""
-        with suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._consumer.stop()
+        await stop_client(self._consumer)

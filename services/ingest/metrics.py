@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from services.ingest.client_address import DIRECT
-from services.runtime.metrics import NumberCollector, Series, SeriesFamily, gauge
+from services.runtime.metrics import BATCH_RECORDS, NumberCollector, Series, SeriesFamily, gauge
 from visits.page import OTHER
 from visits.refusal import Refusal
 
@@ -100,7 +100,7 @@ class IngestMetrics:
         self._append_records = Histogram(
             f"{PREFIX}_append_records",
             "Records of one append",
-            buckets=(1, 10, 100, 500, 1000, 2500, 5000),
+            buckets=BATCH_RECORDS,
             registry=registry,
         )
         self._acknowledge_seconds = Histogram(

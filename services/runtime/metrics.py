@@ -12,6 +12,9 @@ from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
+BATCH_RECORDS = (1, 10, 100, 500, 1000, 2500, 5000)
+"""Edges of histograms of records: an append and a batch hold 5,000 at most."""
+
 _gauges: WeakKeyDictionary[CollectorRegistry, dict[str, Gauge]] = WeakKeyDictionary()
 
 
